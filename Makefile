@@ -1,0 +1,40 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+DEMO ?= demo
+
+.PHONY: demo test check bench clean
+
+# One stamp for everything that is installed; touched again only when what is asked for changes.
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt pip
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group dev -e ".[cloud]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps musicnn
+	touch $@
+
+demo: .venv/ready
+	@echo "1/4 rendering two dozen scores, and breaking a few files"
+	@$(BIN)/earmark synthesize --out $(DEMO)/audio --pieces 24 --seconds 30 --seed 1
+	@$(BIN)/python infra/broken_files.py $(DEMO)/audio/broken
+	@echo "2/4 scanning"
+	@$(BIN)/earmark scan $(DEMO)/audio --store $(DEMO)/store
+	@echo "3/4 hearing: log-mel, MFCC, MusiCNN, on a Ray cluster of this machine's cores"
+	@$(BIN)/earmark run pipelines/recipes/first.toml --store $(DEMO)/store
+	@echo "4/4 drawing"
+	@$(BIN)/earmark report --store $(DEMO)/store --out $(DEMO)/index.html
+	@echo "the results are in $(DEMO)/store; open $(DEMO)/index.html in a browser"
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: .venv/ready
+	$(BIN)/python -m pytest tests/benchmarks -s
+
+clean:
+	rm -rf .venv $(DEMO)
