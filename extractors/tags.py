@@ -1,0 +1,72 @@
+"""What a recording says about itself in its tags: title, artist, album, license."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+# The first name that a file has wins; mutagen compares them as the format does. For the licence, a statement of terms
+# (LICENSE, WCOP's address) says more than a copyright line.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "title": ("TIT2", "title", "\xa9nam", "Title"),
+    "artist": ("TPE1", "artist", "\xa9ART", "Author", "Artist"),
+    "album": ("TALB", "album", "\xa9alb", "WM/AlbumTitle", "Album"),
+    "license": (
+        "license",
+        "TXXX:LICENSE",
+        "TXXX:license",
+        "----:com.apple.iTunes:LICENSE",
+        "WCOP",
+        "TCOP",
+        "copyright",
+        "cprt",
+        "Copyright",
+    ),
+}
+# A tag may hold a whole licence, or a picture's worth of rubbish.
+_LONGEST = 4096
+
+
+def tags(path: str) -> dict[str, str]:
+    """The tags of a local file, by field; fields that the file does not have are absent.
+
+    Broken tags are no tags: the sound beside them may be whole.
+    """
+    import mutagen
+
+    try:
+        file = mutagen.File(path)
+    # What mutagen's parsers let through on damaged files, beside their own error.
+    except (mutagen.MutagenError, OSError, ValueError, LookupError, ArithmeticError, EOFError, TypeError, AttributeError, struct.error):
+        return {}
+    except (AssertionError, NotImplementedError, RecursionError, MemoryError):
+        return {}
+    if file is None or file.tags is None:
+        return {}
+    found = {field: _first(file.tags, names) for field, names in _NAMES.items()}
+    return {field: text for field, text in found.items() if text}
+
+
+def _first(held: Any, names: tuple[str, ...]) -> str:
+    for name in names:
+        try:
+            value = held[name]
+        # Each format has its own idea of which names may be asked for.
+        except (LookupError, ValueError, TypeError):
+            continue
+        text = _text(value)
+        if text:
+            return text
+    return ""
+
+
+def _text(value: Any) -> str:
+    """One string of a frame, a list of strings, or bytes.
+
+    >>> _text(["Bach ", b"Gounod", ""])
+    'Bach; Gounod'
+    """
+    if isinstance(value, list | tuple):
+        return "; ".join(text for text in map(_text, value) if text)[:_LONGEST]
+    plain = bytes(value).decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return plain.replace("\x00", "; ").strip("; \t\r\n").encode("utf-8", "replace").decode()[:_LONGEST]
