@@ -1,0 +1,246 @@
+"""Scanning: sources in, the tables `tracks` and `aliases` out, each recording once, whatever it is called."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import math
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+from extractors.clip import track_id
+from extractors.uri import is_local, printable, to_path
+from pipelines.entries import Entry, Problem, local_entry
+from pipelines.identify import Identity, identify, unchanged
+from pipelines.manifest import SourceError
+from pipelines.part import StoreError
+from pipelines.scan_report import ScanReport, Vanished
+from pipelines.shards import Shards
+from pipelines.sources import Listing, find
+from pipelines.store import Store
+from pipelines.tracks import ALIASES, Held, Known, stored_words, table
+
+Outcome = Identity | Problem | None
+_REJECTS_AT_ONCE = 1000
+
+
+def scan(
+    store: Store,
+    sources: Sequence[str],
+    shard_hours: float = 1.0,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScanReport:
+    """Find and identify audio, and add what is new to the store.
+
+    Files that the store knows by uri, size and time are not read again. The same bytes under two names are one track, at
+    the first of its names by order of uri. What cannot be used goes to `rejects`, stage "scan", and is tried again by
+    each scan. Nothing is taken out of `tracks`; what has vanished is reported, and noted in `aliases`.
+
+    Args:
+        sources: folders, patterns, files, manifests; paths or URIs.
+        shard_hours: sound in a shard at most; a longer track is a shard of its own.
+        workers: files read at once.
+        progress: called with (files done, files in all).
+    Raises:
+        SourceError: a source cannot be listed, or the temporary folder is full.
+        StoreError: the store cannot be written, or another scan is at work on it.
+    """
+    return _scan(store, lambda: find(sources), shard_hours, workers, progress)
+
+
+def retry(
+    store: Store, shard_hours: float = 1.0, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> ScanReport:
+    """Try the files again that earlier scans rejected, and no others; what a manifest said of them is not known here.
+
+    Raises:
+        SourceError: the temporary folder is full.
+        StoreError: the store cannot be written, or another scan is at work on it.
+    """
+
+    def rejected() -> Listing:
+        listing = Listing()
+        uris = [row["uri"] for row in store.open_rejects() if row["stage"] == "scan"]
+        listing.add(local_entry(to_path(uri)) if is_local(uri) else Entry(uri) for uri in uris)
+        return listing
+
+    return _scan(store, rejected, shard_hours, workers, progress)
+
+
+def _scan(
+    store: Store, listing: Callable[[], Listing], shard_hours: float, workers: int | None, progress: Callable[[int, int], None] | None
+) -> ScanReport:
+    if not (shard_hours > 0 and math.isfinite(shard_hours)):
+        raise SourceError(f"shard_hours must be above 0, got {shard_hours}")
+    with ExitStack() as held:
+        try:
+            held.enter_context(store.lock("scan"))
+        except OSError as error:
+            raise StoreError(f"{store.root}: cannot be written ({error.strerror or error}); choose another place") from error
+        return _Scan(store, listing(), shard_hours * 3600).run(workers or min(32, (os.cpu_count() or 1) + 4), progress)
+
+
+class _Scan:
+    def __init__(self, store: Store, listing: Listing, shard_seconds: float) -> None:
+        self.store = store
+        self.listing = listing
+        self.known = Known(store)
+        self.shards = Shards(store, shard_seconds)
+        self.report = ScanReport(found=len(listing.entries), skipped=listing.skipped, notes=list(listing.notes))
+        self.aliases: list[tuple[Any, ...]] = []
+        self.lost: dict[str, str] = {}
+        self.rejects: list[dict[str, str | None]] = []
+        self.rejected = {row["uri"]: row for row in store.open_rejects() if row["stage"] == "scan"}
+        # What is stored of each track, to tell whether a manifest says something else by now.
+        self.words = stored_words(store) if any(entry.words for entry in listing.entries.values()) else {}
+        self.unheard = 0
+
+    def run(self, workers: int, progress: Callable[[int, int], None] | None) -> ScanReport:
+        # By uri, so that the same collection gives the same shards and the same first names in every store.
+        uris = sorted(self.listing.entries)
+        for done, (entry, outcome) in enumerate(self._outcomes(uris, workers), 1):
+            self._note(entry, outcome)
+            if progress is not None:
+                progress(done, len(uris))
+        self.shards.finish()
+        self._look_for_lost()
+        if self.aliases:
+            name = hashlib.sha256("\n".join([str(self.known.at), *(row[0] for row in self.aliases)]).encode()).hexdigest()[:16]
+            self.store.publish("aliases", name, table(self.aliases, ALIASES))
+        self.store.reject(self.rejects)
+        if self.unheard:
+            self.report.notes.append(f"{self.unheard} known tracks keep the words they have: a manifest says something else now")
+        self.report.hours, self.report.shards = self.shards.seconds / 3600, self.shards.count
+        return self.report
+
+    def _outcomes(self, uris: Sequence[str], workers: int) -> Iterator[tuple[Entry, Outcome]]:
+        """Each entry with what became of it, in order; a bounded number is read ahead."""
+        waiting: deque[tuple[Entry, Future[Outcome] | Outcome]] = deque()
+        pool = ThreadPoolExecutor(workers, "scan")
+        try:
+            for uri in uris:
+                entry, held = self.listing.entries[uri], self.known.holds.get(uri)
+                if entry.problem or unchanged(entry, held):
+                    waiting.append((entry, entry.problem))
+                else:
+                    waiting.append((entry, pool.submit(identify, entry, held)))
+                if len(waiting) > 16 * workers:
+                    yield _settled(*waiting.popleft())
+            while waiting:
+                yield _settled(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _note(self, entry: Entry, outcome: Outcome) -> None:
+        uri, held = entry.uri, self.known.holds.get(entry.uri)
+        if isinstance(outcome, Problem):
+            if held is not None and outcome.error in ("missing", "vanished"):
+                self.lost[uri] = held.track_id
+            else:
+                self._reject(uri, held, outcome)
+            return
+        if uri in self.rejected:
+            self._mend(uri)
+        if outcome is None:
+            self.report.known += 1
+            self._compare(entry, self.known.holds[uri].track_id)
+            return
+        identity = track_id(outcome.sha256)
+        now = Held(identity, outcome.bytes, outcome.modified, True)
+        if identity not in self.known.ids:
+            self.report.new += 1
+            self.known.ids.add(identity)
+            self.shards.add(self._row(uri, identity, outcome))
+            if self.words or entry.words:
+                self.words[identity] = outcome.words
+        else:
+            self._compare(entry, identity)
+            self._alias(uri, now)
+            if held is not None and held.track_id == identity:
+                self.report.known += 1
+            else:
+                self.report.aliases += 1
+        if held is not None and held.present and held.track_id != identity:
+            self.lost[uri] = held.track_id
+        self.known.holds[uri] = now
+
+    def _row(self, uri: str, identity: str, found: Identity) -> tuple[Any, ...]:
+        info, words = found.info, found.words
+        return (
+            *(identity, uri, found.bytes, found.sha256, info.format, info.seconds, info.sample_rate, info.channels),
+            *(words.title, words.artist, words.album, words.license, found.license_source, words.group),
+            *(found.modified, self.known.at),
+        )
+
+    def _compare(self, entry: Entry, identity: str) -> None:
+        stored = self.words.get(identity, ())
+        self.unheard += any(new and new != old for new, old in zip(entry.words or (), stored, strict=False))
+
+    def _alias(self, uri: str, held: Held) -> None:
+        self.aliases.append((uri, *held, self.known.at))
+
+    def _reject(self, uri: str, held: Held | None, problem: Problem) -> None:
+        self.report.rejected += 1
+        before = self.rejected.pop(uri, None)
+        if before is not None and (before["error"], before["message"]) == problem[:2]:
+            return
+        self._say(uri, held.track_id if held else None, *problem)
+
+    def _mend(self, uri: str) -> None:
+        self._say(uri, self.rejected.pop(uri)["track_id"], "", "", "")
+
+    def _say(self, uri: str, identity: str | None, error: str, message: str, remedy: str) -> None:
+        said = {"uri": uri, "stage": "scan", "track_id": identity, "error": error, "message": printable(message), "remedy": remedy}
+        self.rejects.append(said)
+        if len(self.rejects) >= _REJECTS_AT_ONCE:
+            self.store.reject(self.rejects)
+            self.rejects = []
+
+    def _look_for_lost(self) -> None:
+        """Find the known uris that the sources would list if they were there, and the failures that have gone with theirs."""
+        entries, covers = self.listing.entries, self.listing.covers
+        for uri, held in self.known.holds.items():
+            if uri not in entries and any(cover(uri) for cover in covers) and _gone(uri):
+                self.lost[uri] = held.track_id
+        for uri in [uri for uri in self.rejected if uri not in entries and any(cover(uri) for cover in covers) and _gone(uri)]:
+            self._mend(uri)
+        newly = {uri for uri, identity in self.lost.items() if self.known.holds[uri].present and self.known.holds[uri].track_id == identity}
+        for uri in newly:
+            self.known.holds[uri] = self.known.holds[uri]._replace(present=False)
+            self._alias(uri, self.known.holds[uri])
+        places = self.known.places(self.lost.values())
+        for uri, identity in sorted(self.lost.items()):
+            still = next((place for place in places[identity] if place in entries or not _gone(place)), None)
+            # A move is news once; a track that is nowhere stays a loss.
+            if still is None or uri in newly or self.known.holds[uri].track_id != identity:
+                self.report.vanished.append(Vanished(uri, identity, still))
+
+
+def _settled(entry: Entry, outcome: Future[Outcome] | Outcome) -> tuple[Entry, Outcome]:
+    if not isinstance(outcome, Future):
+        return entry, outcome
+    try:
+        return entry, outcome.result()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise SourceError(f"{tempfile.gettempdir()}: full, and remote files are copied there to be read; free it or set TMPDIR") from error
+
+
+def _gone(uri: str) -> bool:
+    """Whether a file that was not listed is really not there; of remote ones, the listing is the word."""
+    if not is_local(uri):
+        return True
+    try:
+        os.lstat(to_path(uri))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # a folder that cannot be entered says nothing about what is in it
+        return False
+    return False

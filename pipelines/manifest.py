@@ -1,0 +1,148 @@
+"""A manifest: a table that names recordings and says what is known of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from extractors.remote import RemoteError
+from extractors.uri import is_local, is_uri, open_local, printable, to_path, to_uri
+
+EXTENSIONS = (".csv", ".parquet", ".jsonl", ".ndjson")
+# Titles and the like are short; a longer cell is a quote that was never closed.
+_LONGEST_CELL = 1 << 20
+
+
+class SourceError(ValueError):
+    """A source that cannot be listed or read."""
+
+
+class Words(NamedTuple):
+    """What a manifest says of one recording; None where it is silent."""
+
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    license: str | None = None
+    group: str | None = None
+
+
+_COLUMNS = ("uri", *Words._fields)
+
+
+def rows(uri: str, notes: list[str]) -> Iterator[tuple[str, Words]]:
+    """The recordings that a manifest names, each as a path or URI and the manifest's words.
+
+    Args:
+        uri: of a .csv, .parquet, .jsonl or .ndjson file; relative uris in it are relative to its folder.
+        notes: takes one line on columns that are not used.
+    Raises:
+        SourceError: the file cannot be read, has no column `uri`, or has a row without one.
+    """
+    name = printable(to_path(uri) if is_local(uri) else uri)
+    folder = os.path.dirname(to_path(uri)) if is_local(uri) else uri.rpartition("/")[0]
+    unused: dict[str, None] = {}
+    try:
+        with open_local(uri) as path:
+            for place, row in _records(path, name, unused):
+                said = {key: _clean(row.get(key)) for key in _COLUMNS}
+                reference = said.pop("uri")
+                if not reference.strip():
+                    raise SourceError(f"{name}, {place}: no uri")
+                yield _resolve(reference, folder), Words(**{key: printable(value.strip()) or None for key, value in said.items()})
+    except FileNotFoundError:
+        raise SourceError(f"{name}: no such manifest") from None
+    except RemoteError as error:
+        raise SourceError(str(error)) from error
+    except OSError as error:
+        raise SourceError(f"{name}: {error.strerror or error}") from error
+    if unused:
+        notes.append(f"{name}: not used: {', '.join(map(printable, unused))}; what is used: {', '.join(_COLUMNS)}")
+
+
+# Each gives (where, row by lower-case column) and notes the columns that nobody asks for in `unused`.
+_Records = Iterator[tuple[str, Mapping[str, Any]]]
+
+
+def _records(path: str, name: str, unused: dict[str, None]) -> _Records:
+    form = name.lower().partition("?")[0]
+    if form.endswith(".parquet"):
+        yield from _parquet(path, name, unused)
+        return
+    # Bytes that are not UTF-8 may be part of a file's name: they are kept, as surrogates.
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="" if form.endswith(".csv") else None) as file:
+        yield from (_csv if form.endswith(".csv") else _json_lines)(file, name, unused)
+
+
+def _csv(file: Iterable[str], name: str, unused: dict[str, None]) -> _Records:
+    csv.field_size_limit(_LONGEST_CELL)
+    lines = csv.reader(file, skipinitialspace=True)
+    try:
+        columns = _checked(name, next(lines, []), unused)
+        for cells in lines:
+            if len(cells) > len(columns):
+                raise SourceError(
+                    f"{name}, line {lines.line_num}: {len(cells)} cells under {len(columns)} columns; quote cells with commas"
+                )
+            if any(cells):
+                yield f"line {lines.line_num}", dict(zip(columns, cells, strict=False))
+    except csv.Error as error:
+        raise SourceError(f"{name}, line {lines.line_num}: {error}") from error
+
+
+def _json_lines(file: Iterable[str], name: str, unused: dict[str, None]) -> _Records:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise SourceError(f"{name}, line {number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise SourceError(f'{name}, line {number}: not an object like {{"uri": "a.wav"}}')
+        place = f"line {number}"
+        yield place, dict(zip(_checked(f"{name}, {place}", list(row), unused), row.values(), strict=True))
+
+
+def _parquet(path: str, name: str, unused: dict[str, None]) -> _Records:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            stored = file.schema_arrow.names
+            columns = dict(zip(stored, _checked(name, stored, unused), strict=True))
+            wanted = [column for column in stored if columns[column] in _COLUMNS]
+            batches = file.iter_batches(batch_size=10_000, columns=wanted)
+            for number, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1):
+                yield f"row {number}", {columns[column]: value for column, value in row.items()}
+    except pa.ArrowException as error:
+        raise SourceError(f"{name}: not Parquet ({error})") from error
+
+
+def _checked(name: str, columns: Sequence[str], unused: dict[str, None]) -> list[str]:
+    """The columns in lower case; those that are not used are noted."""
+    plain = [column.strip().lower() for column in columns]
+    if "uri" not in plain:
+        raise SourceError(f"{name}: no column 'uri'; the columns are {', '.join(map(repr, columns)) or 'none'}")
+    unused.update(dict.fromkeys(column for column in plain if column not in _COLUMNS))
+    return plain
+
+
+def _clean(value: object) -> str:
+    if value is None:
+        return ""
+    return os.fsdecode(value) if isinstance(value, bytes) else str(value)
+
+
+def _resolve(reference: str, folder: str) -> str:
+    """A manifest's uri as a path or URI that stands by itself."""
+    if is_uri(reference):
+        return to_uri(to_path(reference)) if is_local(reference) else reference
+    if is_uri(folder):
+        return f"{folder}/{reference}"
+    return to_uri(os.path.join(folder, reference))

@@ -1,0 +1,229 @@
+"""A store: a folder (or bucket) of Parquet parts, each of which is whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from pipelines.part import PartWriter, StoreError, publish, unfinished
+
+if TYPE_CHECKING:
+    from pipelines.table import Table
+
+REJECTS = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("stage", pa.string()),
+        ("track_id", pa.string()),
+        ("error", pa.string()),  # a short cause; empty once the same uri has passed the same stage
+        ("message", pa.string()),
+        ("remedy", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+# Tables that have one variant only; every other table has a folder per recipe of its rows.
+PLAIN = ("tracks", "aliases", "rejects")
+
+
+class Store:
+    """Tables of parts under one root: `STORE/tracks/PART.parquet`, `STORE/logmel/VARIANT/PART.parquet`.
+
+    A variant is the digest of everything that determines a table's rows; two recipes that differ in one parameter share
+    a store without mixing. Readers see whole parts only: names that begin with a dot are attempts.
+
+    Args:
+        root: a folder, or a URI that pyarrow or fsspec opens (s3://, gs://, memory://).
+    Raises:
+        StoreError: the root is a file, or no filesystem is known for its scheme.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root)
+        self.filesystem, self.base = _filesystem(self.root)
+        self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+        if self.filesystem.get_file_info(self.base).type == pafs.FileType.File:
+            raise StoreError(f"{self.root}: a store is a folder, and this is a file")
+
+    # What parts there are
+
+    def folder(self, table: str, variant: str = "") -> str:
+        """The path of a table's folder, inside `filesystem`."""
+        return "/".join(part for part in (self.base, table, variant) if part)
+
+    def names(self, table: str, variant: str = "") -> list[str]:
+        """The names of the whole parts, sorted, by one listing."""
+        folder = self.folder(table, variant)
+        if self.local:  # four times as fast as pyarrow's listing, which also asks for every file's size
+            try:
+                found: Iterable[str] = os.listdir(folder)
+            except FileNotFoundError:
+                return []
+        else:
+            infos = self.filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+            found = (info.base_name for info in infos)
+        return sorted(name[:-8] for name in found if name.endswith(".parquet") and not name.startswith("."))
+
+    def paths(self, table: str, variant: str = "") -> list[str]:
+        """The paths of the whole parts, inside `filesystem`."""
+        folder = self.folder(table, variant)
+        return [f"{folder}/{name}.parquet" for name in self.names(table, variant)]
+
+    # Writing
+
+    def writer(self, table: str, name: str, schema: pa.Schema, variant: str = "") -> PartWriter:
+        """An open part; nothing is visible before its `publish`."""
+        return PartWriter(self.filesystem, f"{self.folder(table, variant)}/{name}.parquet", schema)
+
+    def publish(self, table: str, name: str, rows: pa.Table) -> None:
+        """Write one part, whole or not at all."""
+        with self.writer(table, name, rows.schema) as part:
+            part.append(rows)
+            part.publish(rows.num_rows)
+
+    def sweep(self, age: float = 86_400.0) -> int:
+        """Remove what dead attempts left behind: of this host's dead processes at once, of others' after `age` seconds."""
+        if not self.local:
+            return 0
+        gone = 0
+        for path in Path(self.base).glob("*/**/.*.parquet.*"):
+            with contextlib.suppress(FileNotFoundError):
+                if unfinished(path.name, age, path.stat().st_mtime):
+                    path.unlink()
+                    gone += 1
+        return gone
+
+    # Reading
+
+    def read(self, table: str, columns: Sequence[str] | None = None, names: Sequence[str] | None = None) -> pa.Table | None:
+        """All rows of a plain table, or those of the parts named; None where there is no part."""
+        names = self.names(table) if names is None else names
+        if not names:
+            return None
+        paths = [f"{self.folder(table)}/{name}.parquet" for name in names]
+        return pq.ParquetDataset(paths, filesystem=self.filesystem).read(columns=list(columns) if columns else None)
+
+    def tables(self) -> dict[str, list[str]]:
+        """Each table's variants; [""] for the plain ones."""
+        found: dict[str, list[str]] = {}
+        for info in self.filesystem.get_file_info(pafs.FileSelector(self.base, allow_not_found=True)):
+            if info.type != pafs.FileType.Directory or info.base_name.startswith(".") or info.base_name == "recipes":
+                continue
+            if info.base_name in PLAIN:
+                found[info.base_name] = [""]
+                continue
+            below = self.filesystem.get_file_info(pafs.FileSelector(info.path))
+            found[info.base_name] = sorted(each.base_name for each in below if each.type == pafs.FileType.Directory)
+        return dict(sorted(found.items()))
+
+    def table(self, name: str, variant: str = "") -> Table:
+        """A table for reading; of several variants, the one of the latest run unless `variant` says which.
+
+        Raises:
+            StoreError: there is no such table or variant; the message names those there are.
+        """
+        from pipelines.table import Table
+
+        tables = self.tables()
+        if name not in tables:
+            raise StoreError(f"{self.root}: no table {name!r}; there are {', '.join(tables) or 'none yet'}")
+        if name not in PLAIN:
+            variant = variant or self.current().get(name, "") or tables[name][-1]
+            if variant not in tables[name]:
+                raise StoreError(f"{self.root}: no variant {variant!r} of {name!r}; there are {', '.join(tables[name])}")
+        return Table(self.paths(name, variant), self.filesystem)
+
+    # Which recipes were run
+
+    def remember(self, recipe: Mapping[str, Any], variants: Mapping[str, str]) -> None:
+        """Note a recipe and the variants of the tables that it fills."""
+        note = {"at": datetime.now(UTC).isoformat(), "tables": dict(variants), "recipe": dict(recipe)}
+        name = hashlib.sha256(json.dumps(note["tables"], sort_keys=True).encode()).hexdigest()[:16]
+        publish(self.filesystem, f"{self.folder('recipes')}/{name}.json", json.dumps(note, indent=1).encode())
+
+    def current(self) -> dict[str, str]:
+        """The variant of each table in the latest run that filled it."""
+        notes = []
+        for info in self.filesystem.get_file_info(pafs.FileSelector(self.folder("recipes"), allow_not_found=True)):
+            if info.base_name.endswith(".json") and not info.base_name.startswith("."):
+                with self.filesystem.open_input_file(info.path) as file:
+                    notes.append(json.loads(file.read()))
+        current: dict[str, str] = {}
+        for note in sorted(notes, key=lambda each: str(each["at"])):
+            current.update(note["tables"])
+        return current
+
+    # Failures are rows
+
+    def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Note failures (uri, stage, track_id, error, message, remedy); an empty error means that an older one is mended."""
+        if not rows:
+            return
+        # The same failures, found again by a repeated run, replace their own part instead of piling up.
+        key = json.dumps([[row.get(name) or "" for name in REJECTS.names[:-1]] for row in rows])
+        now = datetime.now(UTC)
+        table = pa.Table.from_pylist([{**row, "at": now} for row in rows], schema=REJECTS)
+        self.publish("rejects", hashlib.sha256(key.encode()).hexdigest()[:16], table)
+
+    def open_rejects(self) -> list[dict[str, Any]]:
+        """The failures that still stand: the latest word on each (uri, stage), by uri."""
+        table = self.read("rejects")
+        latest: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in table.sort_by("at").to_pylist() if table is not None else []:
+            latest[row["uri"], row["stage"]] = row
+        return [latest[key] for key in sorted(latest) if latest[key]["error"]]
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Keep a second process from doing the same; on a local store only, as buckets have no locks.
+
+        Raises:
+            StoreError: another process holds it.
+        """
+        if not self.local:
+            yield
+            return
+        path = f"{self.base}/.{name}.lock"
+        try:
+            os.makedirs(self.base, exist_ok=True)
+            file = open(path, "a+")  # noqa: SIM115 - closed by the `with` below
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be written ({error.strerror}); choose another place") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise StoreError(f"{self.root}: another {name} is at work ({file.read().strip()}); wait for it to end") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+
+def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
+    if "://" not in root:
+        return pafs.LocalFileSystem(), os.path.abspath(root)
+    try:
+        filesystem, base = pafs.FileSystem.from_uri(root)
+    except pa.ArrowInvalid:
+        import fsspec
+
+        try:
+            remote, base = fsspec.core.url_to_fs(root)
+        except (ValueError, ImportError) as error:
+            raise StoreError(f"{root}: {error}") from error
+        filesystem = pafs.PyFileSystem(pafs.FSSpecHandler(remote))
+    return filesystem, str(base).rstrip("/")
