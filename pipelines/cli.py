@@ -1,0 +1,286 @@
+"""The command line: `earmark scan`, `run`, `rejects`, `recipe`, `synthesize`, `report`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pipelines.process import single_threaded
+
+if TYPE_CHECKING:
+    from pipelines.engines.engine import Engine
+    from pipelines.recipe import Recipe
+    from pipelines.run import Summary
+
+# Heavy imports stand in the commands, so that --help answers at once.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 done; 1 something named failed; 2 a mistake in the command, the recipe or the store; 130 interrupted.
+    """
+    single_threaded()
+    options = _parser().parse_args(arguments)
+    with _result_stream(getattr(options, "json", False)) as result:
+        try:
+            code: int = options.command(options, result)
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on where it stopped", file=sys.stderr)
+            code = 130
+        except BrokenPipeError:
+            code = 1
+        except (ValueError, OSError) as error:
+            print(f"earmark: {error}", file=sys.stderr)
+            code = 2
+        except Exception as error:
+            if not _is_ours(error):
+                raise
+            print(f"earmark: {error}", file=sys.stderr)
+            code = 2
+    return code
+
+
+def _is_ours(error: Exception) -> bool:
+    from pipelines.part import StoreError
+
+    return isinstance(error, StoreError)
+
+
+@contextlib.contextmanager
+def _result_stream(machine: bool) -> Iterator[IO[str]]:
+    """Where results go. With --json whatever libraries print, in C too, goes to standard error, so that the output parses."""
+    if not machine:
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w") as result:
+            yield result
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _scan(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.catalog import scan
+    from pipelines.progress import bar
+    from pipelines.store import Store
+
+    with bar("scanning", "files") as advance:
+        report = scan(Store(options.store), options.source, options.shard_hours, progress=advance)
+    _show(result, options.json, asdict(report), str(report))
+    return 0
+
+
+def _run(options: argparse.Namespace, result: IO[str]) -> int:
+    if options.engine == "local":
+        from pipelines.engines.supervisor import supervised
+
+        supervised()  # before anything starts a thread: it forks
+    from pipelines.part import StoreError
+    from pipelines.progress import shards_bar
+    from pipelines.recipe import load
+    from pipelines.run import run
+    from pipelines.store import Store
+
+    recipe = load(options.recipe)
+    store = Store(options.store)
+    if not store.names("tracks"):
+        raise StoreError(f"{options.store}: no tracks yet; 'earmark scan FOLDER --store {options.store}' finds them")
+    for extractor in recipe.extract:
+        extractor.weights_hash()  # missing weights are named here, before a cluster starts
+    if options.retry_rejects:
+        from pipelines.catalog import retry
+
+        retry(store)
+    engine = _engine(options, recipe, store.root)
+    with shards_bar() as advance:
+        summary = run(store, recipe, engine, options.retry_rejects, advance)
+    _show(result, options.json, _facts(summary, store.root), _text(summary, store.root))
+    if summary.interrupted:
+        print("stopped; the same command goes on where it stopped", file=sys.stderr)
+        result.flush()
+        sys.stderr.flush()
+        os._exit(130)  # threads may still be in C code, and waiting for them is not stopping
+    return 1 if summary.failed else 0
+
+
+def _engine(options: argparse.Namespace, recipe: Recipe, store: str) -> Engine:
+    workers = options.workers if options.workers is not None else recipe.run.workers
+    if options.engine == "local":
+        from pipelines.engines.local import Local
+
+        return Local(store, workers, recipe.run.devices)
+    from pipelines.engines.ray_cluster import RayCluster
+
+    address = options.address or os.environ.get("RAY_ADDRESS", "")
+    return RayCluster(address, workers, recipe.run.devices, recipe.run.window)
+
+
+def _facts(summary: Summary, store: str) -> dict[str, Any]:
+    return {
+        "store": store,
+        "shards": summary.shards,
+        "planned": summary.planned,
+        "tracks": summary.tracks,
+        "clips": summary.clips,
+        "audio_hours": summary.audio_seconds / 3600,
+        "wall_seconds": summary.wall_seconds,
+        "times_real_time": summary.rate,
+        "bytes": summary.bytes,
+        "rejects": dict(summary.rejects),
+        "failed": summary.failed,
+        "interrupted": summary.interrupted,
+        "tables": {table: f"{store}/{table}/{variant}" for table, variant in summary.variants.items()},
+    }
+
+
+def _text(summary: Summary, store: str) -> str:
+    lines = []
+    if not summary.planned:
+        lines.append("nothing to do: every part is there")
+    elif not summary.shards:
+        lines.append("no shard was finished")
+    else:
+        hours = summary.audio_seconds / 3600
+        lines.append(
+            f"{summary.tracks} tracks, {summary.clips} clips, {hours:.2f} h of sound in {summary.wall_seconds:.1f} s"
+            f" ({summary.rate:.0f} x real time), {summary.bytes / 1e6:.1f} MB"
+        )
+    if summary.rejects:
+        causes = ", ".join(f"{count} {cause}" for cause, count in summary.rejects.most_common())
+        lines.append(f"rejects: {causes} ('earmark rejects --store {store}' tells more)")
+    lines += [f"shard {part} failed: {message}" for part, message in summary.failed.items()]
+    if summary.failed:
+        lines.append("mend the cause and give the same command again: it makes what is missing")
+    lines += [f"{table:12} {store}/{table}/{variant}" for table, variant in summary.variants.items()]
+    return "\n".join(lines)
+
+
+def _rejects(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.store import Store
+
+    rows = Store(options.store).open_rejects()
+    by_cause: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_cause.setdefault(row["error"], []).append(row)
+    lines = []
+    for cause, each in sorted(by_cause.items(), key=lambda item: -len(item[1])):
+        lines.append(f"{cause} ({len(each)})")
+        for row in each:
+            lines += [f"  {row['message']}", f"    {row['stage']}: {row['remedy']}"]
+    _show(result, options.json, rows, "\n".join(lines) or "no rejects")
+    return 0
+
+
+def _recipe_check(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.estimate import estimate
+    from pipelines.recipe import load
+    from pipelines.store import Store
+
+    found = estimate(load(options.file), Store(options.store) if options.store else None)
+    _show(result, options.json, asdict(found), str(found))
+    return 0
+
+
+def _recipe_schema(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.recipe import Recipe
+
+    print(json.dumps(Recipe.model_json_schema(), indent=2), file=result)
+    return 0
+
+
+def _synthesize(options: argparse.Namespace, result: IO[str]) -> int:
+    from augment.synthesis import synthesize
+    from pipelines.progress import bar
+
+    with bar("rendering", "pieces") as advance:
+        finished = itertools.count(1)
+        pieces = synthesize(options.out, options.pieces, options.seconds, options.seed, lambda _: advance(next(finished), options.pieces))
+    text = f"{len(pieces)} pieces in {options.out}; what is played in them is in {options.out}/labels.parquet"
+    _show(result, options.json, {"out": options.out, "pieces": len(pieces)}, text)
+    return 0
+
+
+def _report(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.report import write_report
+    from pipelines.store import Store
+
+    out = Path(options.out)
+    write_report(Store(options.store), out, tracks=options.tracks)
+    _show(result, options.json, {"page": str(out)}, f"the page is {out.resolve()}")
+    return 0
+
+
+def _show(result: IO[str], machine: bool, facts: Any, text: str) -> None:
+    print(json.dumps(facts, default=str) if machine else text, file=result)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="earmark", description="From a collection of recordings to training sets.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(to: Any, name: str, function: Any, what: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = to.add_parser(name, help=what, description=what, allow_abbrev=False)
+        command.set_defaults(command=function)
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        return command
+
+    scan = add(commands, "scan", _scan, "find audio and note it in a store's catalogue")
+    scan.add_argument("source", nargs="+", metavar="SOURCE", help="folder, file, glob, URI, or a manifest (csv, parquet, jsonl)")
+    scan.add_argument("--shard-hours", type=_positive, default=1.0, help="hours of audio in a shard, at most (%(default)s)")
+    run = add(commands, "run", _run, "compute what a recipe asks for and is not there yet")
+    run_arguments(run)
+    rejects = add(commands, "rejects", _rejects, "list what could not be used, by cause")
+    report = add(commands, "report", _report, "write one HTML page to look at and listen to")
+    report.add_argument("--out", required=True, metavar="FILE.html", help="the page")
+    report.add_argument("--tracks", type=int, default=24, help="tracks to show (%(default)s)")
+    for command in (scan, rejects, report):
+        command.add_argument("--store", required=True, help="folder or URI of the store")
+
+    recipe = commands.add_parser("recipe", help="check recipes, print their schema").add_subparsers(required=True, metavar="COMMAND")
+    check = add(recipe, "check", _recipe_check, "say what a recipe would compute, for how many clips, and how large it will be")
+    check.add_argument("file", metavar="RECIPE.toml")
+    check.add_argument("--store", help="count the clips of this store's tracks")
+    add(recipe, "schema", _recipe_schema, "print the JSON Schema of recipes")
+
+    synthesize = add(commands, "synthesize", _synthesize, "render scores to audio with exact labels")
+    synthesize.add_argument("--out", required=True, metavar="DIR")
+    synthesize.add_argument("--pieces", type=int, default=24, help="how many (%(default)s)")
+    synthesize.add_argument("--seconds", type=_positive, default=30.0, help="length of each (%(default)s)")
+    synthesize.add_argument("--seed", type=int, default=0, help="the same seed gives the same sound (%(default)s)")
+    return parser
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `earmark run`, which the script for `ray submit` takes too."""
+    parser.add_argument("recipe", metavar="RECIPE.toml")
+    parser.add_argument("--store", required=True, help="folder or URI of the store")
+    parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="local: threads of this process (%(default)s)")
+    parser.add_argument("--address", default="", help="a running Ray cluster; RAY_ADDRESS if absent, else a private one here")
+    parser.add_argument("--workers", type=int, default=None, help="shards at once; as many as there are cores if absent")
+    parser.add_argument("--retry-rejects", action="store_true", help="try again what was rejected")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""A parent that watches: when a file crashes the process that hears it, the run goes on."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+MOST = 1000
+_PR_SET_PDEATHSIG = 1
+
+
+def supervised() -> None:
+    """Return in a child process; the parent stays behind, starts another child after a crash, and ends as the last one did.
+
+    The next child finds what was under way (see `Local`) and works on that in processes of its own, so no file crashes
+    two children.
+    """
+    for _ in range(MOST):
+        child = os.fork()
+        if child == 0:
+            _die_with_parent()
+            return
+        status = _wait(child)
+        if not os.WIFSIGNALED(status):
+            os._exit(os.WEXITSTATUS(status))
+        if os.WTERMSIG(status) not in CRASHES:
+            os.kill(os.getpid(), os.WTERMSIG(status))
+        name = signal.Signals(os.WTERMSIG(status)).name
+        print(f"a file crashed its decoder or network ({name}); going on with that shard set apart", file=sys.stderr)
+    os._exit(1)
+
+
+def _die_with_parent() -> None:
+    # Whoever kills the parent means the run.
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _wait(child: int) -> int:
+    while True:
+        try:
+            return os.waitpid(child, 0)[1]
+        except KeyboardInterrupt:
+            continue  # the child was interrupted too, and says so itself

@@ -1,0 +1,175 @@
+"""A recipe: which windows of the tracks are heard, and what is computed from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from extractors import EXTRACTORS
+from extractors.clip import Window
+from extractors.extractor import Extractor
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be understood: file, place, value and what would be right."""
+
+
+class Run(BaseModel):
+    """How the work is spread: no part of a part's identity, free to change between two runs of one recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int = Field(0, ge=0, description="shards at once; 0 is as many as there are cores")
+    devices: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto uses every GPU that the machine or cluster has")
+    batch: int = Field(0, ge=0, description="clips held at once by a worker; 0 is four minutes of sound, or sixteen on a GPU")
+    max_retries: int = Field(1, ge=0, description="times that a shard which killed its worker is tried again before it is halved")
+    deadline_seconds: float = Field(
+        120.0, gt=0, description="seconds that a shard may take, beyond a quarter of its sound's length, before its worker counts as hung"
+    )
+    window: int = Field(0, ge=0, description="shards in flight; 0 is one for each worker")
+
+    def deadline(self, seconds: float) -> float:
+        """Seconds of work after which a worker on so much sound counts as hung."""
+        return self.deadline_seconds + seconds / 4
+
+
+class Recipe(BaseModel):
+    """What is computed from each track.
+
+    Raises:
+        ValidationError: two extractors would fill one table. Use `load` for one-line errors.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("", description="for people; printed, never part of an identity")
+    seed: int = Field(0, description="seed of every draw")
+    window: Window = Window()
+    if TYPE_CHECKING:
+        extract: tuple[Extractor, ...]
+    else:
+        extract: tuple[Annotated[reduce(or_, EXTRACTORS), Field(discriminator="use")], ...] = Field(min_length=1)
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def _one_table_each(self) -> Self:
+        counts = Counter(extractor.table for extractor in self.extract)
+        counts.update(("tracks", "aliases", "rejects", "views", "recipes"))
+        for index, extractor in enumerate(self.extract):
+            if counts[extractor.table] > 1:
+                raise ValueError(f"extract[{index}].name: table {extractor.table!r} is taken; give this extractor another name")
+        return self
+
+    def tables(self) -> dict[str, Extractor]:
+        """The extractors by their tables' names."""
+        return {extractor.table: extractor for extractor in self.extract}
+
+    def variants(self) -> dict[str, str]:
+        """For each table, `views` among them, a digest of all that determines its rows, given a shard."""
+        window = self.window.model_dump(mode="json")
+        identities: dict[str, Any] = {"views": {}}
+        identities |= {table: extractor.identity() for table, extractor in self.tables().items()}
+        return {
+            table: hashlib.sha256(json.dumps([window, identity], sort_keys=True).encode()).hexdigest()[:16]
+            for table, identity in identities.items()
+        }
+
+
+def load(path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        RecipeError: file, line, place, value and the choices, in one line per mistake.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}; name a recipe, as in 'earmark run recipe.toml --store STORE'") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(_explain(Path(path).name, text, error.errors())) from error
+
+
+def _explain(file: str, text: str, mistakes: Sequence[Any]) -> str:
+    """One line for each of pydantic's errors, in the file's order."""
+    # An extractor that is wrong is not counted, so that the tuple is "too short" as well.
+    told = [each for each in mistakes if each["type"] != "too_short"] or mistakes
+    lines = sorted(_explain_one(text, mistake) for mistake in told)
+    return "\n".join(f"{file}, line {line}: {said}" if line else f"{file}: {said}" for line, said in lines)
+
+
+def _explain_one(text: str, mistake: Any) -> tuple[int, str]:
+    """The line that a mistake is in, and what to say."""
+    # The union's tag stands in the location although the user never wrote it there.
+    location = [key for key in mistake["loc"] if key not in {each.__name__ for each in EXTRACTORS}]
+    message = mistake["msg"].removeprefix("Value error, ")
+    value = mistake.get("input")
+    if mistake["type"] == "extra_forbidden":
+        message = f"no such setting; there are {', '.join(_choices(mistake['loc']))}"
+        value = None
+    elif mistake["type"] == "union_tag_invalid":
+        location.append("use")
+        message = f"{value.get('use')!r} is not one of {mistake['ctx']['expected_tags'].replace(chr(39), '')}"
+        value = None
+    elif mistake["type"] == "union_tag_not_found":
+        location.append("use")
+        message = f"missing; say which extractor: {', '.join(each.__name__ for each in EXTRACTORS)}"
+        value = None
+    elif isinstance(value, dict | list | tuple) or mistake["type"] == "missing":
+        value = None
+    match = re.match(r"(extract\[\d+\]\.\w+): (.*)", message)
+    if match:  # written by the model's own validator, which knows the place better
+        place, message = match[1], match[2]
+    else:
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in location).lstrip(".")
+    given = f", got {value!r}" if value is not None else ""
+    return _line(text, location), f"{place or 'recipe'}: {message}{given}"
+
+
+def _choices(location: tuple[Any, ...]) -> list[str]:
+    """The settings that may stand beside the one at `location`."""
+    model: type[BaseModel] = Recipe
+    named = {each.__name__: each for each in EXTRACTORS}
+    for key in location[:-1]:
+        if key in named:
+            model = named[key]
+        elif key in model.model_fields:
+            kind = model.model_fields[key].annotation
+            model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+    return sorted(model.model_fields)
+
+
+def _line(text: str, location: list[Any]) -> int:
+    """The line in the TOML text that a location speaks of; 0 where it cannot be told."""
+    header, index, key = "", 0, ""
+    names = [each for each in location if isinstance(each, str)]
+    indices = [each for each in location if isinstance(each, int)]
+    if names and (indices or len(names) > 1):
+        header, index, key = names[0], indices[0] if indices else 0, names[1] if len(names) > 1 else ""
+    elif names:
+        key = names[0]
+    section, count, start = "", -1, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        heading = re.match(r"\s*\[+\s*([\w.]+)\s*\]+", line)
+        if heading:
+            section = heading[1]
+            count += section == header
+            if section in (header, key) and count in (index, -1):
+                start = number
+        if section == header and (not header or count == index) and key and re.match(rf"\s*{re.escape(key)}\s*=", line):
+            return number
+    return start

@@ -1,0 +1,176 @@
+"""A run: plan what is missing, let an engine make it, find the files that end their workers, sum up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipelines.engines.engine import Engine, Failed, Lost, Outcome
+from pipelines.plan import missing, retries
+from pipelines.recipe import Recipe
+from pipelines.stage import Heard, Unit
+from pipelines.store import Store
+
+
+@dataclass
+class Summary:
+    """What a run did. `failed` names shards whose parts are still missing, with the reason."""
+
+    shards: int = 0
+    planned: int = 0
+    tracks: int = 0
+    clips: int = 0
+    audio_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    bytes: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Times real time."""
+        return self.audio_seconds / self.wall_seconds if self.wall_seconds else 0.0
+
+    def add(self, heard: Heard) -> None:
+        """Count one finished unit."""
+        self.shards += 1
+        self.tracks += heard.tracks
+        self.clips += heard.clips
+        self.audio_seconds += heard.seconds
+        self.bytes += heard.bytes
+        self.rejects.update(row["error"] for row in heard.rejects)
+
+
+class Hunt:
+    """The search, by halving, for the tracks of one shard that end their worker.
+
+    Probes compute and write nothing; a probe that loses its worker is halved until single tracks remain.
+    """
+
+    def __init__(self, unit: Unit, tracks: dict[str, float], reason: str) -> None:
+        self.unit = unit
+        self.reason = reason
+        self.guilty: dict[str, str] = dict(unit.poison)
+        self.pending = 0
+        self._seconds = {track: seconds for track, seconds in tracks.items() if track not in self.guilty}
+
+    def probes(self, tracks: tuple[str, ...] | None = None) -> list[Unit]:
+        """Two units, one for each half of the tracks."""
+        tracks = tuple(self._seconds) if tracks is None else tracks
+        middle = (len(tracks) + 1) // 2
+        halves = [half for half in (tracks[:middle], tracks[middle:]) if half]
+        self.pending += len(halves)
+        return [replace(self.unit, tracks=half, dry=True, seconds=sum(map(self._seconds.__getitem__, half))) for half in halves]
+
+    def judge(self, probe: Unit, outcome: Outcome) -> list[Unit]:
+        """What to try next, given how a probe ended; nothing once all is known."""
+        self.pending -= 1
+        tracks = probe.tracks or ()
+        if not isinstance(outcome, Lost):
+            return []
+        if len(tracks) == 1:
+            self.guilty[tracks[0]] = outcome.reason
+            return []
+        return self.probes(tracks)
+
+
+def run(
+    store: Store,
+    recipe: Recipe,
+    engine: Engine,
+    retry_rejects: bool = False,
+    progress: Callable[[Summary], None] | None = None,
+) -> Summary:
+    """Make every part that the recipe should have on the store and that is not there.
+
+    Resuming, adding an extractor and repeating a run are the same act. Ctrl-C ends it with `interrupted` set.
+
+    Args:
+        progress: called after each unit.
+    Raises:
+        StoreError: the store cannot be listed.
+    """
+    summary = Summary(variants=recipe.variants())
+    began = time.monotonic()
+    store.sweep()
+    units = missing(store, recipe, engine.device)
+    if retry_rejects:
+        units += retries(store, recipe, engine.device)
+    summary.planned = len(units)
+    if units:
+        store.remember(recipe.model_dump(mode="json"), summary.variants)
+    tries: Counter[tuple[str, str]] = Counter()
+    hunts: dict[tuple[str, str], Hunt] = {}
+    queue = Sized(store, units)
+    try:
+        for unit, outcome in engine.run(queue):
+            key = (unit.shard, unit.part)
+            if unit.dry:
+                hunt = hunts[key]
+                queue.extendleft(hunt.judge(unit, outcome))
+                if not hunt.pending:
+                    queue.appendleft(_verdict(hunt))
+            elif isinstance(outcome, Heard):
+                summary.add(outcome)
+                if retry_rejects:
+                    _resolve(store, unit, outcome)
+            elif isinstance(outcome, Failed):
+                summary.failed[unit.part] = outcome.message
+            else:
+                tries[key] += 1
+                if tries[key] <= recipe.run.max_retries:
+                    queue.append(unit)
+                elif key in hunts:
+                    summary.failed[unit.part] = f"{outcome.reason}, although each of its tracks alone can be heard"
+                else:
+                    hunts[key] = Hunt(unit, queue.tracks(unit), outcome.reason)
+                    queue.extendleft(hunts[key].probes())
+            summary.wall_seconds = time.monotonic() - began
+            if progress:
+                progress(summary)
+    except KeyboardInterrupt:
+        summary.interrupted = True
+    finally:
+        engine.close()
+    summary.wall_seconds = time.monotonic() - began
+    return summary
+
+
+class Sized(deque[Unit]):
+    """A queue that looks up a shard's length when it is taken, so that planning opens no file."""
+
+    def __init__(self, store: Store, units: list[Unit]) -> None:
+        super().__init__(units)
+        self._store = store
+
+    def popleft(self) -> Unit:
+        """The next unit, its seconds known."""
+        unit = super().popleft()
+        return unit if unit.seconds else replace(unit, seconds=sum(self.tracks(unit).values()))
+
+    def tracks(self, unit: Unit) -> dict[str, float]:
+        """A unit's tracks and their seconds."""
+        table = self._store.read("tracks", ["track_id", "seconds"], [unit.shard])
+        rows: list[dict[str, Any]] = table.to_pylist() if table is not None else []
+        return {row["track_id"]: row["seconds"] for row in rows if unit.tracks is None or row["track_id"] in unit.tracks}
+
+
+def _verdict(hunt: Hunt) -> Unit:
+    """The shard once more, without the tracks that were found guilty."""
+    return replace(hunt.unit, poison=tuple(sorted(hunt.guilty.items())))
+
+
+def _resolve(store: Store, unit: Unit, heard: Heard) -> None:
+    """Strike out the rejects of tracks that have passed this time."""
+    still = {row["track_id"] for row in heard.rejects}
+    passed = [
+        {"uri": row["uri"], "stage": row["stage"], "track_id": row["track_id"], "error": "", "message": "", "remedy": ""}
+        for row in store.open_rejects()
+        if row["track_id"] in (unit.tracks or ()) and row["track_id"] not in still and row["stage"] != "scan"
+    ]
+    store.reject(passed)

@@ -1,0 +1,349 @@
+"""The work itself: one shard of tracks in, one Parquet part per missing table out. Every engine calls `hear`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from extractors import audio, uri
+from extractors.batch import Batch
+from extractors.clip import Clip
+from extractors.extractor import Column, Extractor, Live
+from pipelines.part import PartWriter
+from pipelines.recipe import Recipe
+from pipelines.store import Store
+from pipelines.tracks import moved
+from pipelines.versions import versions
+
+# A track up to this long is decoded whole before its first clip is used, so that one which fails late leaves no rows.
+WHOLE_SECONDS = 600.0
+
+VIEWS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("view", pa.int32()),
+        ("track_id", pa.string()),
+        ("start", pa.float64()),
+        ("seconds", pa.float64()),
+        ("lineage", pa.string()),
+    ]
+)
+KEYS = pa.schema(list(VIEWS)[:5])
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A shard's worth of work, small enough to send anywhere.
+
+    tables: what is to be made of it (`views` or extractors' tables).
+    seconds: of audio, for deadlines.
+    tracks: only these; None is all.
+    poison: track_id to reason, for tracks that are known to end their worker.
+    dry: compute and write nothing, to find out who ends the worker.
+    supplement: the rows go to a part beside the shard's own, because that one exists without these tracks.
+    """
+
+    store: str
+    shard: str
+    recipe: Recipe
+    tables: tuple[str, ...]
+    seconds: float = 0.0
+    device: str = "cpu"
+    tracks: tuple[str, ...] | None = None
+    poison: tuple[tuple[str, str], ...] = ()
+    dry: bool = False
+    supplement: bool = False
+
+    @property
+    def part(self) -> str:
+        """The name of the parts that this makes."""
+        if not self.supplement:
+            return self.shard
+        key = hashlib.sha256("\n".join(sorted(self.tracks or ())).encode()).hexdigest()[:8]
+        return f"{self.shard}~{key}"
+
+    def deadline(self) -> float:
+        """Seconds after which its worker counts as hung."""
+        return self.recipe.run.deadline(self.seconds)
+
+
+@dataclass
+class Heard:
+    """What came of a unit: a few numbers, cheap to send back."""
+
+    tracks: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+
+
+def hear(unit: Unit) -> Heard:
+    """Make the parts of one shard.
+
+    Returns:
+        The counts, after every part and the rejects are safely stored.
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    heard = Heard()
+    store = Store(unit.store)
+    return write(unit, store, heard, batches(unit, store, heard), unit.device)
+
+
+def decode(unit: Unit) -> tuple[list[Batch], Heard]:
+    """The first half of `hear`, for a worker that feeds another one with a GPU: batches of resampled sound."""
+    heard = Heard()
+    rates = sorted({rate for extractor in _wanted(unit).values() for rate in extractor.sample_rates()})
+    return [batch.pack(rates) for batch in batches(unit, Store(unit.store), heard)], heard
+
+
+def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch], device: str) -> Heard:
+    """The second half of `hear`: extract from each batch, on the device that it is for, and publish the parts."""
+    extractors = _wanted(unit)
+    variants = unit.recipe.variants()
+    seconds = unit.recipe.window.length
+    lives = {table: _open(extractor, device) for table, extractor in extractors.items()}
+    with contextlib.ExitStack() as stack:
+        writers: dict[str, PartWriter] = {}
+        if not unit.dry:
+            for table in unit.tables:
+                schema = footed(unit.recipe, table, variants[table])
+                writers[table] = stack.enter_context(store.writer(table, unit.part, schema, variants[table]))
+        for batch in source:
+            keys = _keys(batch)
+            heard.clips += len(batch)
+            heard.seconds += float(keys["seconds"].to_numpy().sum())
+            for table in unit.tables:
+                if table == "views":
+                    rows = keys.append_column("lineage", pa.array(["[]"] * len(batch)))
+                else:
+                    values = lives[table](batch)
+                    if unit.dry:
+                        continue
+                    rows = keys
+                    for column in extractors[table].columns(seconds):
+                        rows = rows.append_column(column.name, to_arrow(values[column.name], column))
+                if not unit.dry:
+                    writers[table].append(rows.cast(writers[table].schema))
+        # Rejects go first: a part that is there says that its shard is done, its failures included.
+        if not unit.dry:
+            store.reject(heard.rejects)
+            # A shard's own part is published even if it is empty, since its being there says that the shard is done.
+            if heard.clips or not unit.supplement:
+                heard.bytes += sum(writer.publish(heard.clips) for writer in writers.values())
+    return heard
+
+
+def batches(unit: Unit, store: Store, heard: Heard) -> Iterator[Batch]:
+    """Decode a unit's tracks, once, and gather their clips; tracks that fail become rejects in `heard`."""
+    recipe = unit.recipe
+    spectra = [spectrum for extractor in _wanted(unit).values() for spectrum in extractor.spectra()]
+    seconds = recipe.window.length
+    size = recipe.run.batch or max(1, int((240 if unit.device == "cpu" else 960) // (seconds or 240)))
+    waiting: list[Clip] = []
+    for clip in _clips(unit, store, heard):
+        waiting.append(clip)
+        if len(waiting) == size or seconds is None:
+            yield Batch(waiting, seconds, spectra, unit.device)
+            waiting = []
+    if waiting:
+        yield Batch(waiting, seconds, spectra, unit.device)
+
+
+def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
+    poison = dict(unit.poison)
+    for track in _tracks(unit, store):
+        heard.tracks += 1
+        if track["track_id"] in poison:
+            reason = poison[track["track_id"]]
+            remedy = "convert the file with another program and scan again, or run with --retry-rejects after an upgrade"
+            heard.rejects.append(_reject(track, "poison", f"{reason} while this file was heard", remedy))
+            continue
+        try:
+            heard.rejects += yield from _found_clips(track, store, unit.recipe)
+        except audio.AudioError as error:
+            heard.rejects.append(_reject(track, error.kind, str(error), error.remedy))
+        except OSError as error:
+            kind = "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
+            message = f"{track['uri']!r}: {error.strerror or error}"
+            heard.rejects.append(_reject(track, kind, message, "restore the file and run with --retry-rejects"))
+
+
+def _found_clips(track: dict[str, Any], store: Store, recipe: Recipe) -> Generator[Clip, None, list[dict[str, Any]]]:
+    """The clips of a track, from where a later scan saw it if it has left its first place."""
+    try:
+        with uri.open_local(track["uri"]) as path:
+            _unchanged(track, path)
+            return (yield from _track_clips(track, path, recipe))
+    except FileNotFoundError:
+        places = moved(store)
+        if track["track_id"] not in places:
+            raise
+    with uri.open_local(places[track["track_id"]]) as path:
+        _unchanged(track, path)
+        return (yield from _track_clips(track, path, recipe))
+
+
+def _track_clips(track: Mapping[str, Any], path: str, recipe: Recipe) -> Generator[Clip, None, list[dict[str, Any]]]:
+    """Yields the clips; returns a reject if the file ends before its time."""
+    source = audio.clips(path, track["track_id"], track["sample_rate"], recipe.window)
+    counted = _Counted(source)
+    if track["seconds"] <= WHOLE_SECONDS:
+        yield from list(counted)
+    else:
+        yield from counted
+    if audio.truncated(audio.probe(path), counted.frames or 0):
+        decoded = (counted.frames or 0) / track["sample_rate"]
+        message = f"{track['uri']!r}: ends after {decoded:.2f} of {track['seconds']:.2f} s; what there is was kept"
+        return [_reject(track, "truncated", message, "copy the file again from its source, then scan")]
+    return []
+
+
+class _Counted:
+    """Iterates over a generator and keeps what it returns."""
+
+    def __init__(self, source: Generator[Clip, None, int]) -> None:
+        self.source = source
+        self.frames: int | None = None
+
+    def __iter__(self) -> Iterator[Clip]:
+        self.frames = yield from self.source
+
+
+def _unchanged(track: Mapping[str, Any], path: str) -> None:
+    """Identity is content: another content under the old name is another track."""
+    size = os.stat(path).st_size
+    if size != track["bytes"]:
+        raise audio.AudioError(
+            f"{track['uri']!r}: {size} bytes where the scan saw {track['bytes']}",
+            kind="changed",
+            remedy="scan again: it is another recording now",
+        )
+
+
+def _tracks(unit: Unit, store: Store) -> list[dict[str, Any]]:
+    columns = ["track_id", "uri", "bytes", "seconds", "sample_rate"]
+    table = store.read("tracks", columns, [unit.shard])
+    rows: list[dict[str, Any]] = table.to_pylist() if table is not None else []
+    if unit.tracks is not None:
+        wanted = set(unit.tracks)
+        rows = [row for row in rows if row["track_id"] in wanted]
+    return rows
+
+
+def _reject(track: Mapping[str, Any], kind: str, message: str, remedy: str) -> dict[str, Any]:
+    message = uri.printable(message)
+    return {"uri": track["uri"], "stage": "decode", "track_id": track["track_id"], "error": kind, "message": message, "remedy": remedy}
+
+
+def _wanted(unit: Unit) -> dict[str, Extractor]:
+    return {table: extractor for table, extractor in unit.recipe.tables().items() if table in unit.tables}
+
+
+# Opened extractors, one set for each thread: an engine's worker is a thread or a process, and neither should share a
+# network's buffers with another.
+_opened = threading.local()
+
+
+def _open(extractor: Extractor, device: str) -> Live:
+    lives: dict[tuple[Extractor, str], Live] = _opened.__dict__.setdefault("lives", {})
+    key = (extractor, device)
+    if key not in lives:
+        lives[key] = extractor.open(device)
+    return lives[key]
+
+
+def clip_id(track_id: str, start: float, seconds: float | None) -> str:
+    """The identity of a stretch of a track: 20 hex digits.
+
+    >>> clip_id("ab12", 0.0, 30.0) == clip_id("ab12", 0.0, 30.0) != clip_id("ab12", 15.0, 30.0)
+    True
+    """
+    length = "track" if seconds is None else f"{seconds:.6f}"
+    return hashlib.sha256(f"{track_id} {start:.6f} {length}".encode()).hexdigest()[:20]
+
+
+def _keys(batch: Batch) -> pa.Table:
+    clips = batch.clips
+    columns: list[pa.Array] = [
+        pa.array([clip_id(clip.track_id, clip.start, batch.seconds) for clip in clips]),
+        pa.array(np.zeros(len(clips), np.int32)),
+        pa.array([clip.track_id for clip in clips]),
+        pa.array([clip.start for clip in clips], pa.float64()),
+        pa.array(batch.sound, pa.float64()),
+    ]
+    return pa.Table.from_arrays(columns, schema=KEYS)
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """How a column is stored: a number, a flat list of fixed size, or a list over time where the length varies.
+
+    Not `fixed_shape_tensor`: the bytes are the same, but Hugging Face datasets refuses the type. The shape is in the
+    field's metadata, from which `Table` makes tensors again.
+    """
+    value = pa.from_numpy_dtype(np.dtype(column.dtype))
+    if not column.shape:
+        return value
+    if column.shape[0] is None:
+        rest = math.prod(size or 1 for size in column.shape[1:])
+        return pa.list_(pa.list_(value, rest) if len(column.shape) > 1 else value)
+    return pa.list_(value, math.prod(size or 1 for size in column.shape))
+
+
+def arrow_field(column: Column) -> pa.Field:
+    """A column's field; shape, names of dimensions and labels lie in its metadata as JSON."""
+    notes = {"shape": column.shape, "dims": column.dims, "labels": column.labels}
+    return pa.field(column.name, arrow_type(column), metadata={key: json.dumps(value) for key, value in notes.items() if value} or None)
+
+
+def to_arrow(values: Any, column: Column) -> pa.Array:
+    """(clips, *shape) numbers, NumPy's or torch's, as an Arrow array without a Python loop over numbers.
+
+    Raises:
+        ValueError: the extractor gave another shape than it announced.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    values = np.ascontiguousarray(values, dtype=column.dtype)
+    announced = tuple(had if size is None else size for size, had in zip(column.shape, values.shape[1:], strict=False))
+    if values.shape[1:] != announced or len(column.shape) != values.ndim - 1:
+        raise ValueError(f"{column.name}: {values.shape[1:]} where the extractor announced {column.shape}; mend its columns()")
+    kind = arrow_type(column)
+    flat = pa.array(values.reshape(-1))
+    if not column.shape:
+        return flat
+    if column.shape[0] is not None:
+        return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
+    inner = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size) if len(column.shape) > 1 else flat
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), inner)
+
+
+def footed(recipe: Recipe, table: str, variant: str) -> pa.Schema:
+    """A table's schema, with what its values came from in the footer."""
+    if table == "views":
+        fields, spec = list(VIEWS), {}
+    else:
+        extractor = recipe.tables()[table]
+        spec = extractor.identity()
+        fields = list(KEYS)
+        fields += [arrow_field(column) for column in extractor.columns(recipe.window.length)]
+    footer = {
+        "recipe": recipe.name,
+        "variant": variant,
+        "window": recipe.window.model_dump(mode="json"),
+        "extractor": spec,
+        "versions": versions(),
+    }
+    return pa.schema(fields, metadata={"earmark": json.dumps(footer, sort_keys=True)})

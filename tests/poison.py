@@ -1,0 +1,31 @@
+"""A network that ends or stops its process at the sight of certain clips, as some files do to some decoders."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import torch
+
+
+class Poison(torch.nn.Module):
+    """A clip whose peak is 0.9 crashes the process, one of 0.7 hangs it; others give their peak."""
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        """(clips, samples) to (clips, 1)."""
+        peaks = wave.abs().amax(dim=1, keepdim=True)
+        if bool(((peaks > 0.88) & (peaks < 0.92)).any()):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if bool(((peaks > 0.68) & (peaks < 0.72)).any()):
+            time.sleep(3600)
+        return peaks
+
+
+class Slow(torch.nn.Module):
+    """Takes a second for each batch, so that a test can interfere."""
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        """(clips, samples) to (clips, 1)."""
+        time.sleep(1)
+        return wave.abs().amax(dim=1, keepdim=True)

@@ -1,0 +1,203 @@
+"""Runs on a Ray cluster: submitted from elsewhere, with processes killed under them, and with a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.store import Store
+from tests.collection import MFCC, RECIPE, ROOT, clips, command, earmark, parts, tones
+
+pytestmark = pytest.mark.slow
+
+SLOW = (
+    RECIPE
+    + """
+[[extract]]
+use = "TorchModel"
+name = "peaks"
+factory = "tests.poison:Slow"
+front = "wave"
+sample_rate = 16000
+layout = "time"
+outputs = { peak = [1] }
+"""
+)
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    """Two stores with the same 12 tracks in 6 shards, one of them complete, and a recipe that takes its time."""
+    tones(tmp_path / "audio", 12)
+    (tmp_path / "recipe.toml").write_text(SLOW)
+    for store in ("store", "undisturbed"):
+        earmark("scan", tmp_path / "audio", "--store", tmp_path / store, "--shard-hours", str(4.5 / 3600))
+    earmark("run", tmp_path / "recipe.toml", "--store", tmp_path / "undisturbed", "--engine", "local")
+    return tmp_path
+
+
+def started(folder: Path, published: int) -> subprocess.Popen[str]:
+    """A run on a private cluster that has published some parts and works on others."""
+    arguments = command("run", folder / "recipe.toml", "--store", folder / "store", "--json")
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    for _ in range(1200):
+        if len(parts(folder / "store")) >= published:
+            return child
+        if child.poll() is not None:
+            break
+        time.sleep(0.05)
+    child.kill()
+    raise TimeoutError(child.communicate())
+
+
+def processes(child: subprocess.Popen[str], name: str) -> list[psutil.Process]:
+    """The run's own processes, of all that this machine may have."""
+    found = []
+    for each in psutil.Process(child.pid).children(recursive=True):
+        try:
+            if name in " ".join(each.cmdline())[:200]:
+                found.append(each)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_worker_costs_one_more_try(collection: Path) -> None:
+    child = started(collection, 3)
+    for worker in processes(child, "ray::_hear"):
+        worker.kill()
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 0, err
+    assert json.loads(out)["failed"] == {}
+    assert parts(collection / "store") == parts(collection / "undisturbed")
+
+
+@pytest.mark.parametrize("victim", ["driver", "raylet"])
+def test_after_a_killed_driver_or_raylet_the_same_command_goes_on(collection: Path, victim: str) -> None:
+    child = started(collection, 3)
+    targets = [psutil.Process(child.pid)] if victim == "driver" else processes(child, "/raylet")
+    assert targets
+    for target in targets:
+        target.kill()
+    child.communicate(timeout=120)
+    assert child.returncode != 0
+    done = parts(collection / "store")
+    assert 3 <= len(done) < 18
+    assert done.items() <= parts(collection / "undisturbed").items()
+    summary = earmark("run", collection / "recipe.toml", "--store", collection / "store")
+    assert 0 < summary["planned"] < 6
+    assert parts(collection / "store") == parts(collection / "undisturbed")
+
+
+def test_with_a_gpu_decoding_tasks_feed_an_actor_and_the_rows_are_the_same(collection: Path) -> None:
+    # A cluster that believes to have a GPU: the flow of work is real, the arithmetic falls back to the CPU.
+    (collection / "recipe.toml").write_text(RECIPE + MFCC)
+    earmark("run", collection / "recipe.toml", "--store", collection / "undisturbed", "--engine", "local")
+    gpus = "import sys, ray, functools; ray.init = functools.partial(ray.init, num_gpus=2)"
+    code = f"{gpus}; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["run", str(collection / "recipe.toml"), "--store", str(collection / "store"), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["clips"] == 24
+    for table in ("views", "logmel", "mfcc"):
+        made = {name: part for name, part in parts(collection / "store").items() if name.startswith(table)}
+        assert made.items() <= parts(collection / "undisturbed").items()
+        assert len(made) == 6
+
+
+@dataclass
+class Head:
+    """A Ray head of the test's own, whose Python has every dependency and nothing of ours."""
+
+    python: Path
+    dashboard: str
+    address: str
+    environment: dict[str, str]
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[Head]:
+    """Start a head, and end its processes alone: `ray stop` would end every Ray of this machine."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    site = next((venv / "lib").glob("python*/site-packages"))
+    # A plain path: .pth files in there, such as that of our editable install, are not followed.
+    (site / "dependencies.pth").write_text(str(next(Path(path) for path in sys.path if path.endswith("site-packages"))))
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RAY_ADDRESS")}
+    environment |= {"PATH": f"{venv / 'bin'}:{environment['PATH']}", "RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path / "home")}
+    (tmp_path / "home").mkdir()
+    python = venv / "bin" / "python"
+    ours = subprocess.run([python, "-c", "import pipelines"], capture_output=True, cwd=tmp_path, env=environment, check=False)
+    assert b"ModuleNotFoundError" in ours.stderr
+    gcs, dashboard = free_port(), free_port()
+    ray = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", "--object-store-memory=200000000"]
+    ports = [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
+    ports.append(f"--dashboard-agent-listen-port={free_port()}")
+    with open(tmp_path / "head.log", "w") as log:
+        child = subprocess.Popen([*ray, *ports], stdout=log, stderr=log, env=environment, cwd=tmp_path, start_new_session=True)
+        try:
+            for _ in range(600):
+                if answers(dashboard) and answers(gcs):
+                    break
+                assert child.poll() is None, (tmp_path / "head.log").read_text()
+                time.sleep(0.1)
+            yield Head(python, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", environment)
+        finally:
+            family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
+            for each in family:
+                each.kill()
+            child.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_job_runs_on_a_head_with_nothing_of_ours_installed(head: Head, tmp_path: Path) -> None:
+    tones(tmp_path / "audio", 4)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    submit = [str(head.python), "-m", "ray.scripts.scripts", "job", "submit", "--address", head.dashboard, "--working-dir", str(ROOT), "--"]
+    entry = ["python", "pipelines/pipeline.py", str(tmp_path / "recipe.toml"), "--store", str(tmp_path / "store")]
+    done = subprocess.run([*submit, *entry], capture_output=True, text=True, env=head.environment, timeout=240, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 tracks, 8 clips" in done.stdout
+    assert len(clips(tmp_path / "store", "logmel")) == 8
+
+
+def test_the_script_alone_finds_the_project_where_the_cluster_file_puts_it(head: Head, tmp_path: Path) -> None:
+    """What `ray submit` does on the head: one script in the home folder, the project in ~/earmark, no RAY_ADDRESS."""
+    tones(tmp_path / "audio", 4)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    home = Path(head.environment["HOME"])
+    shutil.copy(ROOT / "pipelines" / "pipeline.py", home)
+    arguments = [str(head.python), str(home / "pipeline.py"), str(tmp_path / "recipe.toml"), "--store", str(tmp_path / "store")]
+    lost = subprocess.run(arguments, capture_output=True, text=True, env=head.environment, cwd=home, timeout=240, check=False)
+    assert "bring the project to ~/earmark" in lost.stderr
+    for package in ("pipelines", "annotation", "augment", "extractors"):
+        shutil.copytree(ROOT / package, home / "earmark" / package)
+    addressed = [*arguments, "--address", head.address]
+    done = subprocess.run(addressed, capture_output=True, text=True, env=head.environment, cwd=home, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(Store(tmp_path / "store").table("logmel")) == 8

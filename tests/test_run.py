@@ -1,0 +1,275 @@
+"""Whole runs on one machine: the same rows from every engine, and nothing lost to a kill, a crash, a hang or a bad file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.store import Store
+from tests.collection import MFCC, RECIPE, clips, command, earmark, parts, tone, tones
+
+POISON = """
+[window]
+seconds = 1.0
+
+[[extract]]
+use = "TorchModel"
+name = "peaks"
+factory = "tests.poison:Poison"
+front = "wave"
+sample_rate = 16000
+layout = "time"
+outputs = { peak = [1] }
+
+[run]
+deadline_seconds = 8
+"""
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    """A store with 12 tracks in 6 shards, and a recipe beside it."""
+    tones(tmp_path / "audio", 12)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store", "--shard-hours", str(4.5 / 3600))
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    assert len(Store(tmp_path / "store").names("tracks")) == 6
+    return tmp_path
+
+
+def run(folder: Path, *more: str | Path, store: str = "store", recipe: str = "recipe.toml", code: int = 0) -> dict[str, Any]:
+    """One `earmark run` in a process of its own, by the local engine unless `more` says another."""
+    engine = () if "--engine" in more else ("--engine", "local")
+    return earmark("run", folder / recipe, "--store", folder / store, *engine, *more, code=code)
+
+
+def copy_of(folder: Path, name: str) -> str:
+    """Another store with the same tracks, for a run to compare with."""
+    for table in Store(folder / "store").paths("tracks"):
+        to = folder / name / "tracks"
+        to.mkdir(parents=True, exist_ok=True)
+        (to / Path(table).name).write_bytes(Path(table).read_bytes())
+    return name
+
+
+def wait_until(what: Callable[[], bool], seconds: float = 60) -> None:
+    """Poll for something that another process brings about."""
+    for _ in range(int(seconds / 0.02)):
+        if what():
+            return
+        time.sleep(0.02)
+    raise TimeoutError(what)
+
+
+def test_a_run_makes_each_part_once_and_then_has_nothing_to_do(collection: Path) -> None:
+    first = run(collection)
+    assert (first["tracks"], first["clips"], first["planned"]) == (12, 24, 6)
+    before = parts(collection / "store")
+    assert len(before) == 12
+    again = run(collection)
+    assert again["planned"] == 0
+    assert parts(collection / "store") == before
+
+
+def test_rows_carry_their_identity_and_footers_their_origin(collection: Path) -> None:
+    run(collection)
+    store = Store(collection / "store")
+    views, mel = store.table("views"), store.table("logmel")
+    assert views.to_table().column("clip_id").to_pylist() == mel.to_table().column("clip_id").to_pylist()
+    assert len(set(mel.to_table().column("clip_id").to_pylist())) == 24
+    footer = json.loads(mel.schema.metadata[b"earmark"])
+    assert footer["extractor"]["use"] == "LogMel"
+    assert footer["extractor"]["n_mels"] == 40
+    assert "numpy" in footer["versions"]
+    assert footer["variant"] in store.tables()["logmel"]
+
+
+def test_any_number_of_workers_and_any_batch_give_the_same_bytes(collection: Path) -> None:
+    (collection / "recipe.toml").write_text(RECIPE + MFCC)
+    run(collection)
+    expected = parts(collection / "store")
+    for workers, batch in (("1", 1), ("3", 7)):
+        (collection / "recipe.toml").write_text(RECIPE + MFCC + f"[run]\nbatch = {batch}\n")
+        store = copy_of(collection, f"store{workers}")
+        run(collection, "--workers", workers, store=store)
+        assert parts(collection / store) == expected
+
+
+@pytest.mark.slow
+def test_ray_equals_local(collection: Path) -> None:
+    (collection / "recipe.toml").write_text(RECIPE + MFCC)
+    run(collection)
+    store = copy_of(collection, "by_ray")
+    summary = run(collection, "--engine", "ray", store=store)
+    assert summary["clips"] == 24
+    assert parts(collection / store) == parts(collection / "store")
+
+
+def test_adding_an_extractor_computes_only_that(collection: Path) -> None:
+    run(collection)
+    before = {path: path.stat().st_mtime_ns for path in (collection / "store").glob("*/*/*.parquet")}
+    (collection / "recipe.toml").write_text(RECIPE + MFCC)
+    assert run(collection)["planned"] == 6
+    after = {path: path.stat().st_mtime_ns for path in (collection / "store").glob("*/*/*.parquet")}
+    assert {path: after[path] for path in before} == before
+    assert len(after) == len(before) + 6
+
+
+def test_a_changed_parameter_computes_only_what_depends_on_it(collection: Path) -> None:
+    (collection / "recipe.toml").write_text(RECIPE + MFCC)
+    run(collection)
+    before = parts(collection / "store")
+    (collection / "recipe.toml").write_text(RECIPE + MFCC.replace("n_mels = 40", "n_mels = 20"))
+    run(collection)
+    new = set(parts(collection / "store")) - set(before)
+    assert len(new) == 6
+    assert {name.split("/")[0] for name in new} == {"mfcc"}
+    assert len(clips(collection / "store", "mfcc")) == 24
+
+
+def test_new_tracks_are_heard_without_touching_old_parts(collection: Path) -> None:
+    run(collection)
+    before = parts(collection / "store")
+    tone(collection / "audio" / "new.flac", 77)
+    earmark("scan", collection / "audio", "--store", collection / "store")
+    assert run(collection)["tracks"] == 1
+    assert before.items() <= parts(collection / "store").items()
+    assert len(clips(collection / "store", "logmel")) == 26
+
+
+def test_a_run_killed_at_any_moment_is_resumed_with_nothing_twice_and_nothing_missing(collection: Path) -> None:
+    run(collection, store=copy_of(collection, "undisturbed"))
+    expected = parts(collection / "undisturbed")
+    kept = 0
+    for published in (1, 4, 7):
+        arguments = command("run", collection / "recipe.toml", "--store", collection / "store", "--engine", "local", "--workers", "1")
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as child:
+            try:
+                wait_until(lambda: len(parts(collection / "store")) >= published or child.poll() is not None)  # noqa: B023
+            finally:
+                child.kill()
+        done = parts(collection / "store")
+        assert done.items() <= expected.items()
+        assert len(done) >= kept
+        kept = len(done)
+    time.sleep(0.5)  # the killed parent's child dies with it, a moment later
+    run(collection)
+    assert parts(collection / "store") == expected
+    assert not list((collection / "store").glob("*/*/.*"))
+
+
+def test_ctrl_c_stops_within_seconds_and_says_how_to_go_on(collection: Path) -> None:
+    (collection / "recipe.toml").write_text(POISON.replace("deadline_seconds = 8", "deadline_seconds = 600"))
+    tone(collection / "audio" / "hang.flac", 99, peak=0.7)
+    earmark("scan", collection / "audio", "--store", collection / "store")
+    arguments = command("run", collection / "recipe.toml", "--store", collection / "store", "--engine", "local")
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
+        wait_until(lambda: len(parts(collection / "store")) >= 6)
+        os.killpg(child.pid, signal.SIGINT)
+        began = time.monotonic()
+        _, err = child.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert child.returncode == 130
+    assert "the same command goes on where it stopped" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_file_that_crashes_or_hangs_its_worker_is_rejected_and_its_neighbours_are_saved(collection: Path, engine: str) -> None:
+    crash = tone(collection / "audio" / "crash.flac", 98, peak=0.9)
+    hang = tone(collection / "audio" / "hang.flac", 99, peak=0.7)
+    (collection / "recipe.toml").write_text(POISON)
+    earmark("scan", collection / "audio", "--store", collection / "store2")  # one shard: every track has bad neighbours
+    summary = run(collection, "--engine", engine, store="store2")
+    assert summary["rejects"] == {"poison": 2}
+    assert summary["failed"] == {}
+    assert len(clips(collection / "store2", "peaks")) == 24
+    rejects = Store(collection / "store2").open_rejects()
+    assert sorted(row["uri"] for row in rejects) == [str(crash), str(hang)]
+    assert "no end after" in rejects[1]["message"]
+
+
+def test_an_extractor_that_raises_fails_its_shard_and_is_named(collection: Path) -> None:
+    (collection / "recipe.toml").write_text(POISON.replace("outputs = { peak = [1] }", "outputs = { peak = [2] }"))
+    summary = run(collection, code=1)
+    failed = summary["failed"]
+    assert len(failed) == 6
+    assert all("peak" in message for message in failed.values())
+    assert parts(collection / "store") == {}
+
+
+def test_a_vanished_file_is_rejected_and_won_back_beside_the_old_part(collection: Path) -> None:
+    lost = collection / "audio" / "003.flac"
+    lost.rename(collection / "away.flac")
+    assert run(collection)["rejects"] == {"vanished": 1}
+    before = parts(collection / "store")
+    assert len(clips(collection / "store", "logmel")) == 22
+    (collection / "away.flac").rename(lost)
+    assert run(collection)["planned"] == 0
+    assert run(collection, "--retry-rejects")["tracks"] == 1
+    assert before.items() <= parts(collection / "store").items()
+    run(collection, store=copy_of(collection, "undisturbed"))
+    for table in ("views", "logmel"):
+        assert clips(collection / "store", table) == clips(collection / "undisturbed", table)
+    assert Store(collection / "store").open_rejects() == []
+    assert run(collection, "--retry-rejects")["planned"] == 0
+
+
+def test_a_file_that_changed_since_the_scan_is_not_taken_for_the_old_one(collection: Path) -> None:
+    tone(collection / "audio" / "003.flac", 55, seconds=3.0)
+    assert run(collection)["rejects"] == {"changed": 1}
+    assert "scan again" in Store(collection / "store").open_rejects()[0]["remedy"]
+
+
+def test_a_truncated_file_is_kept_and_flagged(tmp_path: Path) -> None:
+    whole = tone(tmp_path / "whole.flac", 1, seconds=20.0)
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "half.flac").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    summary = run(tmp_path)
+    assert summary["rejects"] == {"truncated": 1}
+    assert 5 <= len(clips(tmp_path / "store", "logmel")) <= 15
+
+
+def test_two_runs_at_once_on_one_store_do_no_harm(collection: Path) -> None:
+    run(collection, store=copy_of(collection, "undisturbed"))
+    arguments = command("run", collection / "recipe.toml", "--store", collection / "store", "--engine", "local")
+    children = [subprocess.Popen(arguments, stdout=subprocess.DEVNULL) for _ in range(3)]
+    assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
+    assert parts(collection / "store") == parts(collection / "undisturbed")
+
+
+def test_whole_tracks_of_different_lengths_are_one_row_each(tmp_path: Path) -> None:
+    for number, seconds in enumerate((0.5, 3.0, 1.25)):
+        (tmp_path / "audio").mkdir(exist_ok=True)
+        tone(tmp_path / "audio" / f"{number}.flac", number, seconds)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    (tmp_path / "recipe.toml").write_text(
+        RECIPE.replace("seconds = 1.0", 'seconds = "track"') + '[[extract]]\nuse = "SelfSimilarity"\nsize = 32\n'
+    )
+    assert run(tmp_path)["clips"] == 3
+    rows = Store(tmp_path / "store").table("logmel").to_pandas()
+    assert sorted(rows["valid"]) == [1 + round(16_000 * seconds) // 256 for seconds in (0.5, 1.25, 3.0)]
+    assert all(len(mel) == valid for mel, valid in zip(rows["mel"], rows["valid"], strict=True))
+
+
+def test_a_store_without_tracks_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    from pipelines.cli import main
+
+    assert main(["run", str(tmp_path / "recipe.toml"), "--store", str(tmp_path / "nowhere")]) == 2
+    assert "no tracks yet; 'earmark scan FOLDER --store" in capfd.readouterr().err
+
+
+def test_help_answers_at_once_because_nothing_heavy_is_imported() -> None:
+    code = "import sys; from pipelines.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "pyarrow", "torch", "ray", "pydantic"} & set(done.stdout.split())
