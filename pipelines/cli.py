@@ -181,7 +181,7 @@ def _rejects(options: argparse.Namespace, result: IO[str]) -> int:
     for cause, each in sorted(by_cause.items(), key=lambda item: -len(item[1])):
         lines.append(f"{cause} ({len(each)})")
         for row in each:
-            lines += [f"  {row['message']}", f"    {row['stage']}: {row['remedy']}"]
+            lines += [f"  {row['uri']}", f"    {row['message']}", f"    {row['remedy']}"]
     _show(result, options.json, rows, "\n".join(lines) or "no rejects")
     return 0
 

@@ -1,0 +1,87 @@
+"""The commands that race: earmark with its recipes, and its peers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.benchmarks.corpus import corpus, folder
+from tests.benchmarks.measure import CORES, ROOT, Make
+
+RECIPES = {
+    "logmel": ['use = "LogMel"'],
+    "bf16": ['use = "MusiCNN"\nprecision = "bf16"'],
+    "float32": ['use = "MusiCNN"'],
+    "three": ['use = "LogMel"', 'use = "Mfcc"', 'use = "MusiCNN"\nprecision = "bf16"'],
+}
+
+
+def earmark(recipe: str, engine: str) -> Make:
+    """`earmark run` over a store that has been scanned and holds nothing else."""
+
+    def make(files: int) -> list[str]:
+        file = folder() / f"{recipe}.toml"
+        file.write_text("".join(f"[[extract]]\n{lines}\n" for lines in RECIPES[recipe]))
+        return [
+            *(sys.executable, "-m", "pipelines.cli", "run", str(file), "--store", str(scanned(files))),
+            *("--engine", engine, "--workers", str(len(CORES))),
+        ]
+
+    return make
+
+
+def scanned(files: int) -> Path:
+    """A store with the first files of the corpus in its catalogue, and no features."""
+    store = folder() / "stores" / str(files)
+    if not (store / "tracks").exists():
+        sources = folder() / "sources" / str(files)
+        shutil.rmtree(sources, ignore_errors=True)
+        sources.mkdir(parents=True)
+        for path in corpus(files):
+            (sources / path.name).symlink_to(path)
+        shutil.rmtree(store, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "pipelines.cli", "scan", str(sources), "--store", str(store)], cwd=ROOT, check=True)
+    for table in store.iterdir():
+        if table.is_dir() and table.name not in ("tracks", "aliases"):
+            shutil.rmtree(table)
+    return store
+
+
+def peer(name: str) -> Make:
+    """A script from the folder `peers`."""
+
+    def make(files: int) -> list[str]:
+        out = folder() / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        script = ROOT / "tests" / "benchmarks" / "peers" / f"{name}.py"
+        return [sys.executable, str(script), *map(str, corpus(files)), "--out", str(out), "--workers", str(len(CORES))]
+
+    return make
+
+
+# By name: who takes part, the first against the others, and over how many files.
+RACES: dict[str, tuple[dict[str, Make], int, int]] = {
+    "logmel": (
+        {
+            "earmark": earmark("logmel", "local"),
+            "soundfile + soxr + scipy by hand": peer("hand_fused"),
+            "joblib + librosa": peer("joblib_librosa"),
+            "lhotse": peer("lhotse_mel"),
+        },
+        40,
+        200,
+    ),
+    "musicnn": (
+        {
+            "earmark, bf16": earmark("bf16", "local"),
+            "earmark, float32": earmark("float32", "local"),
+            "joblib + librosa + eager torch": peer("joblib_eager"),
+        },
+        24,
+        104,
+    ),
+    "three": ({"three extractors": earmark("three", "local"), "MusiCNN alone": earmark("bf16", "local")}, 40, 200),
+    "ray": ({"ray": earmark("logmel", "ray"), "local": earmark("logmel", "local")}, 200, 1200),
+}
