@@ -24,6 +24,7 @@ class Window(BaseModel):
     )
     hop: float | None = Field(None, gt=0, description="seconds from one start to the next; a clip's length if absent")
     min_seconds: float = Field(1.0, ge=0, description="a rest shorter than this is left out")
+    max_seconds: float = Field(1800.0, gt=0, description='with "track", longer tracks are rejected: they are held in memory whole')
 
     @property
     def length(self) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from extractors.batch import Batch
 from extractors.chroma import ChromaStft
@@ -29,17 +29,13 @@ def _front(value: Any) -> Any:
     if value == "wave" or isinstance(value, Extractor):
         return value
     parameters = dict(value) if isinstance(value, Mapping) else {"use": value}
-    use = parameters.pop("use", None)
+    use = parameters.get("use")
     if use not in _FRONTS:
         raise ValueError(f'{use!r} is not one of {", ".join(_FRONTS)}, as in {{use = "LogMel", sample_rate = 16000}}, nor "wave"')
     return _FRONTS[use].model_validate(parameters)
 
 
-def _named(front: Any) -> Any:
-    return front if isinstance(front, str) else {"use": type(front).__name__, **front.model_dump(mode="json")}
-
-
-Front = Annotated[LogMel | Mel | Mfcc | Stft | ChromaStft | Literal["wave"], BeforeValidator(_front), PlainSerializer(_named)]
+Front = Annotated[LogMel | Mel | Mfcc | Stft | ChromaStft | Literal["wave"], BeforeValidator(_front)]
 Layout = Literal["time", "1 time", "time feature", "feature time", "1 time feature", "1 feature time"]
 
 

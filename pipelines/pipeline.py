@@ -28,5 +28,5 @@ if __name__ == "__main__":
     from pipelines.cli import main
 
     # On a cluster's head, the cluster is meant; RAY_ADDRESS is set in a job and not under `ray submit`.
-    extra = [] if "RAY_ADDRESS" in os.environ or "--address" in sys.argv else ["--address", "auto"]
-    sys.exit(main(["run", *sys.argv[1:], *extra]))
+    meant = [] if "RAY_ADDRESS" in os.environ else ["--address", "auto"]
+    sys.exit(main(["run", *meant, *sys.argv[1:]]))

@@ -102,8 +102,7 @@ def run(
     if retry_rejects:
         units += retries(store, recipe, engine.device)
     summary.planned = len(units)
-    if units:
-        store.remember(recipe.model_dump(mode="json"), summary.variants)
+    store.remember(recipe.model_dump(mode="json"), summary.variants)
     tries: Counter[tuple[str, str]] = Counter()
     hunts: dict[tuple[str, str], Hunt] = {}
     queue = Sized(store, units)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -27,6 +28,8 @@ from pipelines.versions import versions
 
 # A track up to this long is decoded whole before its first clip is used, so that one which fails late leaves no rows.
 WHOLE_SECONDS = 600.0
+
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 VIEWS = pa.schema(
     [
@@ -175,6 +178,8 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
         except audio.AudioError as error:
             heard.rejects.append(_reject(track, error.kind, str(error), error.remedy))
         except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise  # the machine's fault and not the file's: the shard is to be made another time
             kind = "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
             message = f"{track['uri']!r}: {error.strerror or error}"
             heard.rejects.append(_reject(track, kind, message, "restore the file and run with --retry-rejects"))
@@ -197,6 +202,9 @@ def _found_clips(track: dict[str, Any], store: Store, recipe: Recipe) -> Generat
 
 def _track_clips(track: Mapping[str, Any], path: str, recipe: Recipe) -> Generator[Clip, None, list[dict[str, Any]]]:
     """Yields the clips; returns a reject if the file ends before its time."""
+    if recipe.window.length is None and track["seconds"] > recipe.window.max_seconds:
+        message = f"{track['uri']!r}: {track['seconds']:.0f} s, and window.max_seconds is {recipe.window.max_seconds:.0f}"
+        raise audio.AudioError(message, "too long", "cut tracks into clips (window.seconds = 30), or raise window.max_seconds")
     source = audio.clips(path, track["track_id"], track["sample_rate"], recipe.window)
     counted = _Counted(source)
     if track["seconds"] <= WHOLE_SECONDS:

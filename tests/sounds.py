@@ -94,6 +94,22 @@ def without_tag(mp3: Path, name: str) -> Path:
     return bare
 
 
+def long_mp3(path: Path, minutes: int) -> Path:
+    """A stereo mp3 of any length, quickly: one minute's frames again and again under a tag that counts them all."""
+    minute = write(path.with_name("minute.mp3"), music(44_100, 60.0), 44_100, bitrate_mode="CONSTANT", compression_level=0.7)
+    frames = without_tag(minute, "bare.mp3").read_bytes()
+    tag = bytearray(minute.read_bytes()[: -len(frames)])
+    at = tag.index(b"Info")
+    tag[at + 8 : at + 12] = (minutes * int.from_bytes(tag[at + 8 : at + 12])).to_bytes(4)
+    tag[at + 12 : at + 16] = (len(tag) + minutes * len(frames)).to_bytes(4)
+    with open(path, "wb") as long:
+        for part in (tag, *[frames] * minutes):
+            long.write(part)
+    for part in (minute, path.with_name("bare.mp3")):
+        part.unlink()
+    return path
+
+
 def useless_files(folder: Path) -> dict[str, tuple[str, str]]:
     """Write files that give no sound.
 

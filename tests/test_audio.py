@@ -18,7 +18,7 @@ import soundfile
 
 from extractors.audio import AudioError, clips, probe, read, resample, stream, truncated
 from extractors.clip import Window
-from tests.sounds import SUFFIXES, Samples, clicks, cut_off, music, noise, tone, useless_files, without_tag, write
+from tests.sounds import SUFFIXES, Samples, clicks, cut_off, long_mp3, music, noise, tone, useless_files, without_tag, write
 
 SECONDS = 6.0
 
@@ -379,15 +379,7 @@ def test_resampling_lets_nothing_alias() -> None:
 
 @pytest.mark.slow
 def test_four_hours_of_mp3_take_little_memory(tmp_path: Path) -> None:
-    minute = write(tmp_path / "minute.mp3", music(44_100, 60.0), 44_100, bitrate_mode="CONSTANT", compression_level=0.7)
-    frames = without_tag(minute, "bare.mp3").read_bytes()
-    tag = bytearray(minute.read_bytes()[: -len(frames)])
-    at = tag.index(b"Info")
-    tag[at + 8 : at + 12] = (240 * int.from_bytes(tag[at + 8 : at + 12])).to_bytes(4)
-    tag[at + 12 : at + 16] = (len(tag) + 240 * len(frames)).to_bytes(4)
-    with open(tmp_path / "long.mp3", "wb") as long:
-        for part in (tag, *[frames] * 240):
-            long.write(part)
+    long_mp3(tmp_path / "long.mp3", minutes=240)
     program = (
         "import sys\n"
         "from extractors.audio import clips\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pipelines.store import Store
 from tests.collection import MFCC, RECIPE, clips, command, earmark, parts, tone, tones
+from tests.sounds import long_mp3
 
 POISON = """
 [window]
@@ -165,11 +168,13 @@ def test_a_run_killed_at_any_moment_is_resumed_with_nothing_twice_and_nothing_mi
     assert not list((collection / "store").glob("*/*/.*"))
 
 
-def test_ctrl_c_stops_within_seconds_and_says_how_to_go_on(collection: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_ctrl_c_stops_within_seconds_and_says_how_to_go_on(collection: Path, engine: str) -> None:
     (collection / "recipe.toml").write_text(POISON.replace("deadline_seconds = 8", "deadline_seconds = 600"))
     tone(collection / "audio" / "hang.flac", 99, peak=0.7)
     earmark("scan", collection / "audio", "--store", collection / "store")
-    arguments = command("run", collection / "recipe.toml", "--store", collection / "store", "--engine", "local")
+    arguments = command("run", collection / "recipe.toml", "--store", collection / "store", "--engine", engine)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
         wait_until(lambda: len(parts(collection / "store")) >= 6)
         os.killpg(child.pid, signal.SIGINT)
@@ -259,6 +264,38 @@ def test_whole_tracks_of_different_lengths_are_one_row_each(tmp_path: Path) -> N
     rows = Store(tmp_path / "store").table("logmel").to_pandas()
     assert sorted(rows["valid"]) == [1 + round(16_000 * seconds) // 256 for seconds in (0.5, 1.25, 3.0)]
     assert all(len(mel) == valid for mel, valid in zip(rows["mel"], rows["valid"], strict=True))
+
+
+def test_a_whole_track_too_long_for_memory_is_rejected_with_a_way_out(collection: Path) -> None:
+    tone(collection / "audio" / "long.flac", 40, seconds=6.0)
+    earmark("scan", collection / "audio", "--store", collection / "store")
+    (collection / "recipe.toml").write_text(RECIPE.replace("seconds = 1.0", 'seconds = "track"\nmax_seconds = 5.0'))
+    assert run(collection)["rejects"] == {"too long": 1}
+    assert "raise window.max_seconds" in Store(collection / "store").open_rejects()[0]["remedy"]
+
+
+@pytest.mark.slow
+def test_a_four_hour_recording_is_heard_in_bounded_memory(tmp_path: Path) -> None:
+    """At most 300 MB beyond what a short recording needs, in one worker."""
+    peaks = []
+    for name, minutes in (("short", 1), ("long", 240)):
+        folder = tmp_path / name
+        folder.mkdir()
+        long_mp3(folder / "recording.mp3", minutes)
+        earmark("scan", folder, "--store", folder / "store")
+        (folder / "recipe.toml").write_text(RECIPE.replace("seconds = 1.0", "seconds = 30.0"))
+        arguments = command("run", folder / "recipe.toml", "--store", folder / "store", "--engine", "local", "--workers", "1")
+        peak = 0
+        with psutil.Popen(arguments, stdout=subprocess.DEVNULL) as child:
+            while child.poll() is None:
+                with contextlib.suppress(psutil.Error):
+                    peak = max(peak, *(each.memory_info().rss for each in child.children(recursive=True)), 0)
+                time.sleep(0.02)
+            assert child.returncode == 0
+        peaks.append(peak)
+        assert len(Store(folder / "store").table("logmel")) == pytest.approx(2 * minutes, rel=0.01)
+    assert peaks[0] > 50e6
+    assert peaks[1] - peaks[0] < 300e6
 
 
 def test_a_store_without_tracks_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
