@@ -138,7 +138,7 @@ def _start(command: Sequence[str], said: object) -> subprocess.Popen[bytes]:
 def _check(child: subprocess.Popen[bytes], said: object) -> None:
     if child.returncode:
         said.seek(0)  # type: ignore[attr-defined]
-        raise RuntimeError(f"{child.args} ended with {child.returncode}:\n{said.read()[-3000:]}")  # type: ignore[attr-defined]
+        raise RuntimeError(f"{child.args[3:6]} … ended with {child.returncode}:\n{said.read()[-3000:]}")  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import task
@@ -11,17 +10,10 @@ from joblib import Parallel, delayed
 FRAMES = 187
 
 
-@cache
-def network():
-    """The network as the paper draws it, with the trained weights."""
-    import musicnn_eager
-
-    return musicnn_eager.load("MTT_musicnn")
-
-
 def embed(file: Path) -> tuple:
     """tags (10, 50), penultimate (10, 200), mean_pool and max_pool (10, 753), float32."""
     import librosa
+    import musicnn_eager
     import numpy as np
     import torch
 
@@ -30,7 +22,7 @@ def embed(file: Path) -> tuple:
     mel = librosa.feature.melspectrogram(y=samples, sr=rate, n_fft=512, hop_length=256, n_mels=96).T
     heard = np.log10(1 + 10_000 * mel[: len(mel) // FRAMES * FRAMES]).astype(np.float32)
     with torch.inference_mode():
-        return tuple(output.numpy() for output in network()(torch.from_numpy(heard.reshape(-1, FRAMES, 96))))
+        return tuple(output.numpy() for output in musicnn_eager.load("MTT_musicnn")(torch.from_numpy(heard.reshape(-1, FRAMES, 96))))
 
 
 def part(number: int, files: list[Path], out: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import nn
 
@@ -49,8 +51,9 @@ class Musicnn(nn.Module):
         return torch.sigmoid(self.tags(penultimate)), penultimate, mean, loudest
 
 
+@cache
 def load(model: str) -> Musicnn:
-    """With package musicnn's weights."""
+    """With package musicnn's weights; once per process."""
     tensors = read_checkpoint(package_folder() / model / ".index", wanted=lambda name: "/Adam" not in name)
     network = Musicnn()
 
