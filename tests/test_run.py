@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,10 @@ from typing import Any
 import psutil
 import pytest
 
+from extractors import LogMel
+from pipelines.engines.local import Local
+from pipelines.recipe import Recipe
+from pipelines.stage import Heard, Unit
 from pipelines.store import Store
 from tests.collection import MFCC, RECIPE, clips, command, earmark, parts, tone, tones
 from tests.sounds import long_mp3
@@ -113,6 +120,20 @@ def test_ray_equals_local(collection: Path) -> None:
     summary = run(collection, "--engine", "ray", store=store)
     assert summary["clips"] == 24
     assert parts(collection / store) == parts(collection / "store")
+
+
+def test_no_local_worker_is_lost_over_many_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Local, "_hear", lambda self, unit: Heard(clips=1))
+    engine = Local(str(tmp_path), workers=4)
+    unit = Unit(str(tmp_path), "shard", Recipe(extract=(LogMel(),)), ("logmel",))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns after every few instructions, so that rare orders of events occur
+    try:
+        outcomes = list(engine.run(deque([unit] * 3000)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(outcomes) == 3000
+    assert sum(thread.name == f"hear {tmp_path}" for thread in threading.enumerate()) == 4
 
 
 def test_adding_an_extractor_computes_only_that(collection: Path) -> None:

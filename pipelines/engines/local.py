@@ -27,6 +27,7 @@ class Local:
     """
 
     def __init__(self, store: str, workers: int = 0, device: str = "auto") -> None:
+        self.store = store
         self.workers = workers or len(os.sched_getaffinity(0))
         self.device = _device(device)
         folder = hashlib.sha256(store.encode()).hexdigest()[:16]
@@ -41,6 +42,7 @@ class Local:
         tasks: queues.SimpleQueue[tuple[int, Unit]] = queues.SimpleQueue()
         started: dict[int, float] = {}
         live: dict[int, Unit] = {}
+        given_up: set[int] = set()
         number = 0
 
         def work() -> None:
@@ -48,13 +50,14 @@ class Local:
                 key, unit = tasks.get()
                 started[key] = time.monotonic()
                 done.put((key, self._hear(unit)))
-                if key not in live:
-                    return  # given up as hung, and replaced: it came back after all
+                if key in given_up:
+                    return  # it hung, was replaced, and came back after all
 
         for _ in range(self.workers):
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=work, name=f"hear {self.store}", daemon=True).start()
         while queue or live:
-            while queue and len(live) < self.workers:
+            # One more than there are threads, so that none waits for this one to wake up.
+            while queue and len(live) <= self.workers:
                 number += 1
                 live[number] = queue.popleft()
                 tasks.put((number, live[number]))
@@ -71,8 +74,9 @@ class Local:
                 if key in live and time.monotonic() - began > live[key].deadline() + 5:
                     unit = live.pop(key)
                     started.pop(key)
+                    given_up.add(key)
                     self._suspects.add(unit.shard)
-                    threading.Thread(target=work, daemon=True).start()
+                    threading.Thread(target=work, name=f"hear {self.store}", daemon=True).start()
                     yield unit, Lost(f"no end after {unit.deadline():.0f} s")
 
     def close(self) -> None:
