@@ -5,43 +5,28 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
-import math
 import os
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from extractors import audio, uri
 from extractors.batch import Batch
 from extractors.clip import Clip
-from extractors.extractor import Column, Extractor, Live
+from extractors.extractor import Extractor, Live
 from pipelines.part import PartWriter
 from pipelines.recipe import Recipe
+from pipelines.rows import footed, keys, to_arrow
 from pipelines.store import Store
 from pipelines.tracks import moved
-from pipelines.versions import versions
 
 # A track up to this long is decoded whole before its first clip is used, so that one which fails late leaves no rows.
 WHOLE_SECONDS = 600.0
 
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-VIEWS = pa.schema(
-    [
-        ("clip_id", pa.string()),
-        ("view", pa.int32()),
-        ("track_id", pa.string()),
-        ("start", pa.float64()),
-        ("seconds", pa.float64()),
-        ("lineage", pa.string()),
-    ]
-)
-KEYS = pa.schema(list(VIEWS)[:5])
 
 
 @dataclass(frozen=True)
@@ -124,17 +109,17 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch], devic
                 schema = footed(unit.recipe, table, variants[table])
                 writers[table] = stack.enter_context(store.writer(table, unit.part, schema, variants[table]))
         for batch in source:
-            keys = _keys(batch)
+            key_columns = keys(batch)
             heard.clips += len(batch)
-            heard.seconds += float(keys["seconds"].to_numpy().sum())
+            heard.seconds += float(key_columns["seconds"].to_numpy().sum())
             for table in unit.tables:
                 if table == "views":
-                    rows = keys.append_column("lineage", pa.array(["[]"] * len(batch)))
+                    rows = key_columns.append_column("lineage", pa.array(["[]"] * len(batch)))
                 else:
                     values = lives[table](batch)
                     if unit.dry:
                         continue
-                    rows = keys
+                    rows = key_columns
                     for column in extractors[table].columns(seconds):
                         rows = rows.append_column(column.name, to_arrow(values[column.name], column))
                 if not unit.dry:
@@ -270,88 +255,3 @@ def _open(extractor: Extractor, device: str) -> Live:
     if key not in lives:
         lives[key] = extractor.open(device)
     return lives[key]
-
-
-def clip_id(track_id: str, start: float, seconds: float | None) -> str:
-    """The identity of a stretch of a track: 20 hex digits.
-
-    >>> clip_id("ab12", 0.0, 30.0) == clip_id("ab12", 0.0, 30.0) != clip_id("ab12", 15.0, 30.0)
-    True
-    """
-    length = "track" if seconds is None else f"{seconds:.6f}"
-    return hashlib.sha256(f"{track_id} {start:.6f} {length}".encode()).hexdigest()[:20]
-
-
-def _keys(batch: Batch) -> pa.Table:
-    clips = batch.clips
-    columns: list[pa.Array] = [
-        pa.array([clip_id(clip.track_id, clip.start, batch.seconds) for clip in clips]),
-        pa.array(np.zeros(len(clips), np.int32)),
-        pa.array([clip.track_id for clip in clips]),
-        pa.array([clip.start for clip in clips], pa.float64()),
-        pa.array(batch.sound, pa.float64()),
-    ]
-    return pa.Table.from_arrays(columns, schema=KEYS)
-
-
-def arrow_type(column: Column) -> pa.DataType:
-    """How a column is stored: a number, a flat list of fixed size, or a list over time where the length varies.
-
-    Not `fixed_shape_tensor`: the bytes are the same, but Hugging Face datasets refuses the type. The shape is in the
-    field's metadata, from which `Table` makes tensors again.
-    """
-    value = pa.from_numpy_dtype(np.dtype(column.dtype))
-    if not column.shape:
-        return value
-    if column.shape[0] is None:
-        rest = math.prod(size or 1 for size in column.shape[1:])
-        return pa.list_(pa.list_(value, rest) if len(column.shape) > 1 else value)
-    return pa.list_(value, math.prod(size or 1 for size in column.shape))
-
-
-def arrow_field(column: Column) -> pa.Field:
-    """A column's field; shape, names of dimensions and labels lie in its metadata as JSON."""
-    notes = {"shape": column.shape, "dims": column.dims, "labels": column.labels}
-    return pa.field(column.name, arrow_type(column), metadata={key: json.dumps(value) for key, value in notes.items() if value} or None)
-
-
-def to_arrow(values: Any, column: Column) -> pa.Array:
-    """(clips, *shape) numbers, NumPy's or torch's, as an Arrow array without a Python loop over numbers.
-
-    Raises:
-        ValueError: the extractor gave another shape than it announced.
-    """
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
-    values = np.ascontiguousarray(values, dtype=column.dtype)
-    announced = tuple(had if size is None else size for size, had in zip(column.shape, values.shape[1:], strict=False))
-    if values.shape[1:] != announced or len(column.shape) != values.ndim - 1:
-        raise ValueError(f"{column.name}: {values.shape[1:]} where the extractor announced {column.shape}; mend its columns()")
-    kind = arrow_type(column)
-    flat = pa.array(values.reshape(-1))
-    if not column.shape:
-        return flat
-    if column.shape[0] is not None:
-        return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
-    inner = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size) if len(column.shape) > 1 else flat
-    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), inner)
-
-
-def footed(recipe: Recipe, table: str, variant: str) -> pa.Schema:
-    """A table's schema, with what its values came from in the footer."""
-    if table == "views":
-        fields, spec = list(VIEWS), {}
-    else:
-        extractor = recipe.tables()[table]
-        spec = extractor.identity()
-        fields = list(KEYS)
-        fields += [arrow_field(column) for column in extractor.columns(recipe.window.length)]
-    footer = {
-        "recipe": recipe.name,
-        "variant": variant,
-        "window": recipe.window.model_dump(mode="json"),
-        "extractor": spec,
-        "versions": versions(),
-    }
-    return pa.schema(fields, metadata={"earmark": json.dumps(footer, sort_keys=True)})
