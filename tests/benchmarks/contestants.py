@@ -49,14 +49,14 @@ def scanned(files: int) -> Path:
     return store
 
 
-def peer(name: str) -> Make:
+def peer(name: str, *options: str) -> Make:
     """A script from the folder `peers`."""
 
     def make(files: int) -> list[str]:
         out = folder() / "out"
         shutil.rmtree(out, ignore_errors=True)
         script = ROOT / "tests" / "benchmarks" / "peers" / f"{name}.py"
-        return [sys.executable, str(script), *map(str, corpus(files)), "--out", str(out), "--workers", str(len(CORES))]
+        return [sys.executable, str(script), *map(str, corpus(files)), "--out", str(out), "--workers", str(len(CORES)), *options]
 
     return make
 
@@ -78,9 +78,10 @@ RACES: dict[str, tuple[dict[str, Make], int, int]] = {
             "earmark, bf16": earmark("bf16", "local"),
             "earmark, float32": earmark("float32", "local"),
             "joblib + librosa + eager torch": peer("joblib_eager"),
+            "the same, patch by patch": peer("joblib_eager", "--singly"),
         },
         24,
-        104,
+        72,
     ),
     "three": ({"three extractors": earmark("three", "local"), "MusiCNN alone": earmark("bf16", "local")}, 40, 200),
     "ray": ({"ray": earmark("logmel", "ray"), "local": earmark("logmel", "local")}, 200, 1200),

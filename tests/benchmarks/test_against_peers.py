@@ -11,7 +11,9 @@ from tests.benchmarks.contestants import RACES
 from tests.benchmarks.corpus import corpus
 from tests.benchmarks.measure import ROOT, Times, race, table
 
-ROUNDS = 5
+ROUNDS = 3
+
+pytestmark = pytest.mark.timeout(3600)
 
 
 def results(name: str, rounds: int = ROUNDS) -> dict[str, Times]:

@@ -19,11 +19,12 @@ PART = 4  # files whose rows are stored together, as many as a small shard of ea
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """files, out, workers."""
+    """files, out, workers, singly."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--singly", action="store_true", help="joblib_eager only: patch by patch")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     return options
