@@ -71,7 +71,7 @@ RACES: dict[str, tuple[dict[str, Make], int, int]] = {
             "lhotse": peer("lhotse_mel"),
         },
         40,
-        200,
+        600,
     ),
     "musicnn": (
         {
@@ -83,6 +83,6 @@ RACES: dict[str, tuple[dict[str, Make], int, int]] = {
         24,
         72,
     ),
-    "three": ({"three extractors": earmark("three", "local"), "MusiCNN alone": earmark("bf16", "local")}, 40, 200),
+    "three": ({"three extractors": earmark("three", "local"), "MusiCNN alone": earmark("bf16", "local")}, 24, 104),
     "ray": ({"ray": earmark("logmel", "ray"), "local": earmark("logmel", "local")}, 200, 1200),
 }
