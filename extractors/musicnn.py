@@ -151,9 +151,9 @@ def to_patches(mel: Any, valid: NDArray[np.int32]) -> Any:
     clips, frames, _ = mel.shape
     patches = patches_in(frames)
     if isinstance(mel, np.ndarray):
-        half = np.minimum(mel[:, : patches * FRAMES], 65504).astype(np.float16)
+        half = rounded_to_half(mel[:, : patches * FRAMES])
         heard = np.zeros((clips, patches * FRAMES, BANDS), np.float32)
-        np.log10(half.astype(np.float32) * 10_000 + 1, out=heard[:, : half.shape[1]])
+        np.log10(half * 10_000 + 1, out=heard[:, : half.shape[1]])
     else:
         half = mel[:, : patches * FRAMES].clamp(max=65504).half()
         heard = mel.new_zeros((clips, patches * FRAMES, BANDS))
@@ -161,6 +161,20 @@ def to_patches(mel: Any, valid: NDArray[np.int32]) -> Any:
     for clip, count in zip(heard, valid.tolist(), strict=True):
         clip[count:] = 0
     return heard.reshape(clips, patches, FRAMES, BANDS)
+
+
+def rounded_to_half(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values ≥ 0 as float16 would hold them, at most 65504, still in float32: ten times as fast as there and back.
+
+    >>> float(rounded_to_half(np.array([0.1], np.float32))[0]) == float(np.float16(0.1))
+    True
+    """
+    capped = np.minimum(values, np.float32(65504))
+    bits = capped.view(np.uint32)
+    # Thirteen bits of the fraction go, to the nearest, ties to even: processors take a slow path where the result is subnormal.
+    normal = ((bits + np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)).view(np.float32)
+    # Below the least normal number float16 has steps of 2^-24, as float32 has between 0.5 and 1.
+    return np.where(capped < np.float32(2**-14), (capped + np.float32(0.5)) - np.float32(0.5), normal)
 
 
 def _hear(network: Network, silence: dict[str, Any], patches: Any, frames: NDArray[np.int32]) -> dict[str, Any]:

@@ -113,6 +113,9 @@ class Store:
         if not names:
             return None
         paths = [f"{self.folder(table)}/{name}.parquet" for name in names]
+        if len(paths) == 1:  # a shard's tracks, read for every unit: a third of the time that a data set of one file takes
+            with self.filesystem.open_input_file(paths[0]) as file:
+                return pq.ParquetFile(file).read(columns=list(columns) if columns else None, use_threads=False)
         return pq.ParquetDataset(paths, filesystem=self.filesystem).read(columns=list(columns) if columns else None)
 
     def tables(self) -> dict[str, list[str]]:

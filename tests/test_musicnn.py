@@ -21,7 +21,7 @@ from extractors import converted, inference, musicnn
 from extractors.batch import Batch
 from extractors.clip import Clip
 from extractors.extractor import Live
-from extractors.musicnn import FRAMES, MissingWeights, Model, MusiCNN
+from extractors.musicnn import FRAMES, MissingWeights, Model, MusiCNN, rounded_to_half
 
 CORPUS = Path(os.environ.get("EARMARK_CORPUS", "/nowhere"))
 PIECE = "joram-moments_of_clarity-08-solipsism-59-88"
@@ -270,3 +270,14 @@ def test_a_cache_that_fails_costs_only_time(live: Live, cache: Path, tmp_path: P
     if damage != "nowhere to write":
         assert any(converted._read(path) for path in tmp_path.glob("*.network"))
         assert not [path for path in tmp_path.iterdir() if path.suffix != ".network"]
+
+
+def test_rounding_to_half_equals_numpys_conversion_bit_for_bit() -> None:
+    rng = np.random.default_rng(0)
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)  # every finite float16 from 0 up
+    ties = (halves[1:] + halves[:-1]) / 2
+    near = np.concatenate([np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(np.inf))])
+    values = np.concatenate([halves, ties, near, (10 ** rng.uniform(-14, 4.8, 200_000)).astype(np.float32)])
+    expected = np.minimum(values, 65504).astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(rounded_to_half(values).view(np.uint32), expected.view(np.uint32))
+    assert rounded_to_half(np.array([1e9], np.float32)) == 65504
