@@ -117,13 +117,18 @@ def peak(command: Sequence[str], every: float = 0.1) -> int:
     return most
 
 
+def by_cpu(times: Times) -> str:
+    """`steady_cpu`, if all the work was done by processes whose CPU time comes back: that of Ray's workers does not."""
+    return f"{times.steady_cpu:.0f}" if times.steady_cpu < 2 * times.steady else "-"
+
+
 def table(times: dict[str, Times]) -> str:
     """One line for each contestant, and what each is of the first."""
     lines = [f"{'x real time per core':34} {'steady':>8} {'by CPU':>8} {'with start':>11} {'start s':>8} {'peak MB':>8} {'first / it':>10}"]
     first = next(iter(times.values()))
     for name, each in times.items():
         lines.append(
-            f"{name:34} {each.steady:8.0f} {each.steady_cpu:8.0f} {each.overall:11.0f} {each.start_up:8.2f}"
+            f"{name:34} {each.steady:8.0f} {by_cpu(each):>8} {each.overall:11.0f} {each.start_up:8.2f}"
             f" {each.peak_bytes / 1e6:8.0f} {first.steady / each.steady:10.2f}"
         )
     return "\n".join(lines)
