@@ -10,7 +10,6 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 from extractors.clip import track_id
@@ -18,7 +17,6 @@ from extractors.uri import is_local, printable, to_path
 from pipelines.entries import Entry, Problem, local_entry
 from pipelines.identify import Identity, identify, unchanged
 from pipelines.manifest import SourceError
-from pipelines.part import StoreError
 from pipelines.scan_report import ScanReport, Vanished
 from pipelines.shards import Shards
 from pipelines.sources import Listing, find
@@ -78,11 +76,7 @@ def _scan(
 ) -> ScanReport:
     if not (shard_hours > 0 and math.isfinite(shard_hours)):
         raise SourceError(f"shard_hours must be above 0, got {shard_hours}")
-    with ExitStack() as held:
-        try:
-            held.enter_context(store.lock("scan"))
-        except OSError as error:
-            raise StoreError(f"{store.root}: cannot be written ({error.strerror or error}); choose another place") from error
+    with store.lock("scan"):
         return _Scan(store, listing(), shard_hours * 3600).run(workers or min(32, (os.cpu_count() or 1) + 4), progress)
 
 

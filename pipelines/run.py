@@ -52,9 +52,8 @@ class Hunt:
     Probes compute and write nothing; a probe that loses its worker is halved until single tracks remain.
     """
 
-    def __init__(self, unit: Unit, tracks: dict[str, float], reason: str) -> None:
+    def __init__(self, unit: Unit, tracks: dict[str, float]) -> None:
         self.unit = unit
-        self.reason = reason
         self.guilty: dict[str, str] = dict(unit.poison)
         self.pending = 0
         self._seconds = {track: seconds for track, seconds in tracks.items() if track not in self.guilty}
@@ -77,6 +76,10 @@ class Hunt:
             self.guilty[tracks[0]] = outcome.reason
             return []
         return self.probes(tracks)
+
+    def verdict(self) -> Unit:
+        """The shard once more, without the tracks that were found guilty."""
+        return replace(self.unit, poison=tuple(sorted(self.guilty.items())))
 
 
 def run(
@@ -113,10 +116,10 @@ def run(
                 hunt = hunts[key]
                 queue.extendleft(hunt.judge(unit, outcome))
                 if not hunt.pending:
-                    queue.appendleft(_verdict(hunt))
+                    queue.appendleft(hunt.verdict())
             elif isinstance(outcome, Heard):
                 summary.add(outcome)
-                if retry_rejects:
+                if unit.supplement:
                     _resolve(store, unit, outcome)
             elif isinstance(outcome, Failed):
                 summary.failed[unit.part] = outcome.message
@@ -127,7 +130,7 @@ def run(
                 elif key in hunts:
                     summary.failed[unit.part] = f"{outcome.reason}, although each of its tracks alone can be heard"
                 else:
-                    hunts[key] = Hunt(unit, queue.tracks(unit), outcome.reason)
+                    hunts[key] = Hunt(unit, queue.tracks(unit))
                     queue.extendleft(hunts[key].probes())
             summary.wall_seconds = time.monotonic() - began
             if progress:
@@ -157,11 +160,6 @@ class Sized(deque[Unit]):
         table = self._store.read("tracks", ["track_id", "seconds"], [unit.shard])
         rows: list[dict[str, Any]] = table.to_pylist() if table is not None else []
         return {row["track_id"]: row["seconds"] for row in rows if unit.tracks is None or row["track_id"] in unit.tracks}
-
-
-def _verdict(hunt: Hunt) -> Unit:
-    """The shard once more, without the tracks that were found guilty."""
-    return replace(hunt.unit, poison=tuple(sorted(hunt.guilty.items())))
 
 
 def _resolve(store: Store, unit: Unit, heard: Heard) -> None:
