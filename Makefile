@@ -9,18 +9,22 @@ DEMO ?= demo
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt pip
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --group dev -e ".[cloud]"
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps musicnn
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps musicnn tinysoundfont
 	touch $@
 
 demo: .venv/ready
-	@echo "1/4 rendering two dozen scores, and breaking a few files"
+	@echo "1/6 rendering two dozen scores, and breaking a few files"
 	@$(BIN)/earmark synthesize --out $(DEMO)/audio --pieces 24 --seconds 30 --seed 1
 	@$(BIN)/python infra/broken_files.py $(DEMO)/audio/broken
-	@echo "2/4 scanning"
+	@echo "2/6 scanning"
 	@$(BIN)/earmark scan $(DEMO)/audio --store $(DEMO)/store
-	@echo "3/4 hearing: log-mel, MFCC, MusiCNN, on a Ray cluster of this machine's cores"
-	@$(BIN)/earmark run pipelines/recipes/first.toml --store $(DEMO)/store
-	@echo "4/4 drawing"
+	@echo "3/6 taking in what the scores say of their sound"
+	@$(BIN)/earmark labels add $(DEMO)/audio/labels.parquet --store $(DEMO)/store
+	@echo "4/6 reading the recipe pipelines/recipes/augmented.toml"
+	@$(BIN)/earmark recipe check pipelines/recipes/augmented.toml --store $(DEMO)/store
+	@echo "5/6 hearing four views of every clip: log-mel, MFCC, MusiCNN, on a Ray cluster of this machine's cores; moving the labels"
+	@$(BIN)/earmark run pipelines/recipes/augmented.toml --store $(DEMO)/store
+	@echo "6/6 drawing"
 	@$(BIN)/earmark report --store $(DEMO)/store --out $(DEMO)/index.html
 	@echo "the results are in $(DEMO)/store; open $(DEMO)/index.html in a browser"
 

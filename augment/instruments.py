@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 44_100
-# The synthesizer sounds a note 46 samples after it is asked to, whatever the instrument and the time (measured).
-LATENCY = 46
+VOICES = 256  # notes that sound and ring at once
 
 # General MIDI programs (from 0), from the highest part down.
 STRUCK = {
@@ -95,15 +94,22 @@ def open_synthesizer() -> Any:
 
     Raises:
         FileNotFoundError: pretty_midi is installed without its soundfont, or not at all.
+        ModuleNotFoundError: tinysoundfont is not installed.
     """
-    import symusic
+    try:
+        from tinysoundfont import Synth
+    except ModuleNotFoundError as error:
+        # It asks for PyAudio, which wants a compiler and is not needed: so nothing can depend on it in the usual way.
+        raise ModuleNotFoundError("tinysoundfont is not installed; pip install --no-deps tinysoundfont") from error
 
     # The package itself is not needed, and slow to import.
     package = importlib.util.find_spec("pretty_midi")
     soundfont = Path(str(package and package.origin)).parent / "TimGM6mb.sf2"
     if not soundfont.exists():
         raise FileNotFoundError(f"{soundfont}: the soundfont is missing; pip install --force-reinstall pretty_midi")
-    return symusic.Synthesizer(sf_path=str(soundfont), sample_rate=SAMPLE_RATE, quality=4)
+    synthesizer = Synth(samplerate=SAMPLE_RATE)
+    synthesizer.sfload(str(soundfont), max_voices=VOICES)
+    return synthesizer
 
 
 def render(synthesizer: Any, parts: Mapping[int, tuple[int, Sequence[Strike]]], seconds: float) -> NDArray[np.float32]:
@@ -115,15 +121,35 @@ def render(synthesizer: Any, parts: Mapping[int, tuple[int, Sequence[Strike]]], 
     Returns:
         (frames, 2) float32, exactly round(seconds * SAMPLE_RATE) frames; what still rings is cut.
     """
-    import symusic
-
-    score = symusic.Score(ttype="second")
+    frames = round(seconds * SAMPLE_RATE)
+    # Ends come before beginnings of the same moment: a repeated note is struck anew.
+    events: list[tuple[int, bool, int, Strike]] = []
     for part, (program, strikes) in sorted(parts.items()):
-        track = symusic.Track(name=str(part), program=program, is_drum=False, ttype="second")
+        synthesizer.program_select(part, 0, 0, program)
         for strike in strikes:
-            track.notes.append(symusic.Note(strike.start, strike.duration, strike.pitch, strike.velocity, ttype="second"))
-        score.tracks.append(track)
-    heard = np.asarray(synthesizer.render(score, stereo=True)).T[LATENCY:]
-    sound = np.zeros((round(seconds * SAMPLE_RATE), 2), np.float32)
-    sound[: len(heard)] = heard[: len(sound)]
-    return sound
+            begin = round(strike.start * SAMPLE_RATE)
+            events.append((begin, True, part, strike))
+            events.append((max(begin + 1, round((strike.start + strike.duration) * SAMPLE_RATE)), False, part, strike))
+    events.sort(key=lambda event: event[:3])
+    heard = []
+    now = 0
+    for at, begins, part, strike in events:
+        if at >= frames:
+            break
+        if at > now:
+            heard.append(_generate(synthesizer, at - now))
+            now = at
+        if begins:
+            synthesizer.noteon(part, strike.pitch, strike.velocity)
+        else:
+            synthesizer.noteoff(part, strike.pitch)
+    heard.append(_generate(synthesizer, frames - now))
+    # What still rings belongs to this piece, and fades within hundredths of a second once it is cut off.
+    for part in parts:
+        synthesizer.sounds_off(part)
+    _generate(synthesizer, SAMPLE_RATE // 4)
+    return np.concatenate(heard)
+
+
+def _generate(synthesizer: Any, frames: int) -> NDArray[np.float32]:
+    return np.frombuffer(synthesizer.generate_simple(frames), np.float32).reshape(-1, 2)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.labels import Label, table
+from annotation.labels import Label, write
 from augment.instruments import SAMPLE_RATE, STRUCK, SUSTAINED, Strike, open_synthesizer, programs, render
 from augment.scores import Note, beat_length, play, read
+from augment.spelling import transposed_key
 from augment.truth import SHORTEST, beats, labels
 from augment.works import WORKS, Work
 from extractors import encode
@@ -26,8 +27,6 @@ PEAK = 10 ** (-2 / 20)  # -2 dB: lossy coding adds up to 1.2 dB to a plucked str
 FADE_SECONDS = 0.05
 ALBUM = "Synthesized by earmark"
 FORMATS = ("mp3", "flac", "ogg")
-MAJOR = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
-MINOR = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def synthesize(out: str | Path, pieces: int, seconds: float, seed: int, progress
         truth.extend(said)
         if progress:
             progress(piece)
-    _write_labels(truth, out / "labels.parquet")
+    write(truth, out / "labels.parquet")
     _write_manifest(done, out / "manifest.csv")
     return done
 
@@ -115,17 +114,6 @@ def draw(seed: int, index: int) -> Draw:
     )
 
 
-def transposed(key: str, semitones: int) -> str:
-    """A key's name, moved.
-
-    >>> transposed("F# minor", -2), transposed("Bb major", 3)
-    ('E minor', 'Db major')
-    """
-    tonic, mode = key.split()
-    names = MAJOR if mode == "major" else MINOR
-    return f"{names[(names.index(tonic) + semitones) % 12]} {mode}"
-
-
 def make(draw: Draw, out: Path, seconds: float, synthesizer: Any) -> tuple[Piece, list[Label]]:
     """Render one piece into the folder `out` and say what is true of it."""
     seconds = round(seconds * SAMPLE_RATE) / SAMPLE_RATE
@@ -134,7 +122,7 @@ def make(draw: Draw, out: Path, seconds: float, synthesizer: Any) -> tuple[Piece
     notes, bars = play(written, seconds / quarter)
     notes = [note for note in notes if note.onset * quarter < seconds - SHORTEST]
     played = programs(draw.instrument, 1 + max(note.part for bar in written for note in bar.notes))
-    piece_key = transposed(draw.work.key, draw.transposition)
+    piece_key = transposed_key(draw.work.key, draw.transposition)
     path = out / f"{draw.index:03d}-{draw.work.name}-{draw.instrument}.{draw.format}"
     title = f"{draw.work.title} ({draw.instrument}, {piece_key})"
 
@@ -174,14 +162,6 @@ def _finish(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     fade = min(len(sound), round(FADE_SECONDS * SAMPLE_RATE))
     sound[len(sound) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
     return np.asarray(sound * (PEAK / max(float(np.abs(sound).max()), 1e-9)), np.float32)
-
-
-def _write_labels(truth: list[Label], path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table(truth), unfinished, compression="zstd")
-    os.replace(unfinished, path)
 
 
 def _write_manifest(pieces: list[Piece], path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from annotation.kinds import format_note
 from annotation.labels import Label
 from augment.instruments import NAMES, Strike
 from augment.scores import Bar, beat_length
@@ -68,4 +69,4 @@ def labels(
             if number == 1:
                 yield label("downbeat", "1", at, at)
     for strike in sorted((strike for _, strikes in parts.values() for strike in strikes), key=lambda it: (it.start, it.pitch)):
-        yield label("note", str(strike.pitch), strike.start, strike.start + strike.duration)
+        yield label("note", format_note(strike.pitch, strike.velocity), strike.start, strike.start + strike.duration)

@@ -382,7 +382,7 @@ def clips(path: str | bytes, track_id: str, sample_rate: int, window: Window) ->
         return (yield from cut(_sound(decoder, name), track_id, sample_rate, window))
 
 
-def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
+def resample(samples: Samples, from_rate: float, to_rate: float) -> Samples:
     """Sound at another rate, by soxr's HQ (aliases below -130 dB, linear phase, no delay).
 
     Args:

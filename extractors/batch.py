@@ -35,19 +35,19 @@ class Batch:
         # Seconds of each clip that are sound rather than padding.
         self.sound = [min(len(clip.samples) / clip.sample_rate, seconds or math.inf) for clip in clips]
         self.device = device
-        self._announced = tuple(dict.fromkeys(spectra))
-        self._waves: dict[int, NDArray[np.float32]] = {}
+        self.announced = tuple(dict.fromkeys(spectra))
+        self._waves: dict[int, Any] = {}
         self._sound: dict[int, list[int]] = {}
         self._spectra: dict[Spectrum, Any] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def wave(self, sample_rate: int) -> NDArray[np.float32]:
+    def wave(self, sample_rate: int) -> Any:
         """The sound at one rate.
 
         Returns:
-            (clips, samples) float32; silence where a clip ends early.
+            (clips, samples) float32; silence where a clip ends early. NumPy's, unless another was given.
         """
         if sample_rate not in self._waves:
             self._make(sample_rate)
@@ -62,7 +62,7 @@ class Batch:
         """(clips, frames, bins) float32, frames in time; NumPy's on the CPU, torch's elsewhere."""
         if spectrum not in self._spectra:
             transform = spectrum.transform
-            wanted = [spectrum, *(s for s in self._announced if s != spectrum and s not in self._spectra and s.transform == transform)]
+            wanted = [spectrum, *(s for s in self.announced if s != spectrum and s not in self._spectra and s.transform == transform)]
             wave = self.wave(spectrum.sample_rate)
             arrays = spectra(wave, wanted) if self.device == "cpu" else spectra_torch(wave, wanted, self.device)
             self._spectra.update(zip(wanted, arrays, strict=True))
@@ -73,17 +73,26 @@ class Batch:
         frames = spectrum.frames(self.wave(spectrum.sample_rate).shape[1])
         return np.array([min(frames, spectrum.frames(n)) for n in self.samples(spectrum.sample_rate)], np.int32)
 
+    def give(self, sample_rate: int, wave: Any, samples: list[int]) -> None:
+        """Take the sound at one rate as it was made elsewhere.
+
+        Args:
+            wave: (clips, samples) float32, NumPy's or torch's on this batch's device; silence where a clip ends early.
+            samples: how many of each clip's are sound.
+        """
+        self._waves[sample_rate], self._sound[sample_rate] = wave, samples
+
     def pack(self, sample_rates: Iterable[int]) -> Batch:
         """The same batch with the waves at these rates made and the clips' own samples left behind, to be sent elsewhere."""
-        packed = Batch([replace(clip, samples=np.empty(0, np.float32)) for clip in self.clips], self.seconds, self._announced, self.device)
+        packed = Batch([replace(clip, samples=np.empty(0, np.float32)) for clip in self.clips], self.seconds, self.announced, self.device)
         packed.sound = self.sound
         for rate in sample_rates:
-            packed._waves[rate], packed._sound[rate] = self.wave(rate), self.samples(rate)
+            packed.give(rate, self.wave(rate), self.samples(rate))
         return packed
 
     def on(self, device: str) -> Batch:
         """The same sound, with spectra to be made on another device."""
-        moved = Batch(self.clips, self.seconds, self._announced, device)
+        moved = Batch(self.clips, self.seconds, self.announced, device)
         moved.sound = self.sound
         moved._waves, moved._sound = self._waves, self._sound
         return moved
@@ -94,8 +103,7 @@ class Batch:
         wave = np.zeros((len(sounds), length), np.float32)
         for row, sound in zip(wave, sounds, strict=True):
             row[: len(sound)] = sound[:length]
-        self._waves[sample_rate] = wave
-        self._sound[sample_rate] = [min(len(sound), length) for sound in sounds]
+        self.give(sample_rate, wave, [min(len(sound), length) for sound in sounds])
 
 
 def _at_rate(clip: Clip, sample_rate: int) -> NDArray[np.float32]:

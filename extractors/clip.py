@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,17 +34,38 @@ class Window(BaseModel):
 
 
 @dataclass(frozen=True)
+class Mask:
+    """A stretch of a log-mel spectrogram to hide.
+
+    axis: "time", start and stop in seconds of the clip; or "mel", start and stop as shares of the bands from the lowest, 0 to 1.
+    """
+
+    axis: Literal["time", "mel"]
+    start: float
+    stop: float
+
+
+@dataclass(frozen=True)
 class Clip:
-    """A stretch of one track.
+    """A stretch of one track, or a view of it.
 
     start: seconds from the track's beginning.
-    samples: (samples,) float32, mono, at the track's own rate: as much sound as there is, never padded.
+    samples: (samples,) float32, mono, at the track's own rate or a view's: as much sound as there is, never padded.
+    view: 0 is the stretch untouched; others were changed as `lineage` says (JSON: see augment.chain).
+    masks: what a log-mel front end may hide.
+    peak: the largest absolute sample; above 1 where it was made louder than a file of integers holds.
+    pending: draws of the lineage that are still to be done to the samples (see augment.deferred).
     """
 
     track_id: str
     start: float
     sample_rate: int
     samples: npt.NDArray[np.float32]
+    view: int = 0
+    lineage: str = ""
+    masks: tuple[Mask, ...] = ()
+    peak: float = 0.0
+    pending: tuple[dict[str, Any], ...] = ()
 
 
 def track_id(sha256: str) -> str:
@@ -53,3 +75,16 @@ def track_id(sha256: str) -> str:
     'e3b0c44298fc1c149afb'
     """
     return sha256[:20]
+
+
+def clip_id(track_id: str, start: float, seconds: float | None) -> str:
+    """The identity of a stretch of a track: 20 hex digits.
+
+    Args:
+        seconds: the window's length; None for the whole track.
+
+    >>> clip_id("ab12", 0.0, 30.0) == clip_id("ab12", 0.0, 30.0) != clip_id("ab12", 15.0, 30.0)
+    True
+    """
+    length = "track" if seconds is None else f"{seconds:.6f}"
+    return hashlib.sha256(f"{track_id} {start:.6f} {length}".encode()).hexdigest()[:20]

@@ -11,6 +11,7 @@ from extractors.arrays import decibels, times
 from extractors.batch import Batch
 from extractors.extractor import Column, Live
 from extractors.framed import Framed, Stored
+from extractors.masking import masked
 from extractors.spectrum import MelBank, Spectrum
 
 
@@ -88,6 +89,7 @@ class LogMel(_MelBands):
     ref: float | Literal["max"] = Field(1.0, description='power that is 0 dB; "max" is each clip\'s own loudest')
     amin: float = Field(1e-10, gt=0, description="power below this is taken for this")
     top_db: float | None = Field(80.0, ge=0, description="nothing is further than this below a clip's loudest; none for no floor")
+    masks: bool = Field(False, description="whether SpecMask hides parts of it, filled with the clip's mean (SpecAugment)")
     dtype: Stored = Field("float16", description="what is stored")
 
     @property
@@ -104,9 +106,14 @@ class LogMel(_MelBands):
         spectrum = self.spectrum
 
         def live(batch: Batch) -> dict[str, Any]:
-            return {"mel": decibels(batch.spectrum(spectrum), self.ref, self.amin, self.top_db), "valid": batch.valid(spectrum)}
+            mel, valid = decibels(batch.spectrum(spectrum), self.ref, self.amin, self.top_db), batch.valid(spectrum)
+            return {"mel": masked(mel, batch.clips, valid, spectrum) if self.masks else mel, "valid": valid}
 
         return live
+
+    def identity(self) -> dict[str, Any]:
+        """As always; without masks it is what it was before there were any, so that tables made then stay as they are named."""
+        return {key: value for key, value in super().identity().items() if key != "masks" or value}
 
 
 class Mfcc(_MelBands):

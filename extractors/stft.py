@@ -95,8 +95,8 @@ def spectra(waves: NDArray[np.float32], wanted: Sequence[Spectrum]) -> list[NDAr
     return results
 
 
-def spectra_torch(waves: NDArray[np.float32], wanted: Sequence[Spectrum], device: str) -> list[torch.Tensor]:
-    """As `spectra`, with torch on `device`, many clips at once.
+def spectra_torch(waves: NDArray[np.float32] | torch.Tensor, wanted: Sequence[Spectrum], device: str) -> list[torch.Tensor]:
+    """As `spectra`, with torch on `device`, many clips at once; waves that are there already stay there.
 
     Clips are taken in groups of one size, the last filled up with silence, because kernels are chosen by shape.
     """
@@ -112,8 +112,10 @@ def spectra_torch(waves: NDArray[np.float32], wanted: Sequence[Spectrum], device
     group = max(1, GPU_FRAMES // frames)
     for first in range(0, len(waves), group):
         part = waves[first : first + group]
-        padded = np.concatenate([_padded(part, transform), _padded(np.zeros((group - len(part), waves.shape[1]), np.float32), transform)])
-        framed = torch.from_numpy(padded).to(device).unfold(1, transform.n_fft, transform.hop_length)
+        if isinstance(part, np.ndarray):
+            part = torch.from_numpy(part.copy()).to(device)  # Ray's arrays cannot be written to, which torch warns of
+        filled = torch.nn.functional.pad(part, (0, 0, 0, group - len(part)))
+        framed = _padded_torch(filled, transform).unfold(1, transform.n_fft, transform.hop_length)
         magnitude = torch.fft.rfft(framed * window).to(torch.complex64).abs()
         for spectrum, bank, result in zip(wanted, banks, results, strict=True):
             bins = magnitude**spectrum.power
@@ -142,6 +144,24 @@ def _padded(waves: NDArray[np.float32], transform: Spectrum) -> NDArray[np.float
     half = transform.n_fft // 2
     # No mode but zeros can continue a sound of no samples.
     return np.pad(waves, ((0, 0), (half, half)), mode=transform.pad_mode if waves.shape[1] else "constant")
+
+
+def _padded_torch(waves: torch.Tensor, transform: Spectrum) -> torch.Tensor:
+    """As `_padded`. Each mode repeats samples of the wave, or scales the outermost."""
+    import torch
+
+    samples, half = waves.shape[1], transform.n_fft // 2
+    if not transform.center:
+        return waves
+    if transform.pad_mode == "constant" or not samples:
+        return torch.nn.functional.pad(waves, (half, half))
+    scaled = transform.pad_mode == "linear_ramp"
+    source = np.pad(np.arange(samples), half, mode="edge" if scaled else transform.pad_mode)
+    head, tail = (waves[:, torch.from_numpy(places).to(waves.device)] for places in (source[:half], source[samples + half :]))
+    if scaled:
+        ramp = torch.arange(half, device=waves.device) / half
+        head, tail = head * ramp, tail * ramp.flip(0)
+    return torch.cat([head, waves, tail], 1)
 
 
 def _stretches(wave: NDArray[np.float32], transform: Spectrum) -> list[tuple[int, NDArray[np.float32]]]:

@@ -15,6 +15,25 @@ _OF_THIS_MACHINE = re.compile(r"file://(localhost)?/", re.IGNORECASE)
 # Control characters, line separators, and the surrogates that stand for bytes which are not UTF-8.
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+# In a folder a file is audio by its name; a file named singly or in a manifest is tried whatever it is called.
+AUDIO = frozenset(
+    (
+        *("wav", "wave", "w64", "rf64", "bwf", "aif", "aiff", "aifc", "au", "snd", "caf", "flac", "wv", "ape", "tta", "mka"),
+        *("mp3", "mp2", "mpga", "aac", "m4a", "m4b", "ogg", "oga", "opus", "wma", "amr", "ac3"),
+    )
+)
+
+
+def called_audio(name: str) -> bool:
+    """Whether a file is called like audio.
+
+    >>> called_audio("/music/a.WAV"), called_audio("/music/._a.wav"), called_audio("/music/cover.jpg")
+    (True, False, False)
+    """
+    name = name.rpartition("/")[2]
+    # macOS leaves a ._ file with a document's icon beside each document on foreign disks.
+    return name.rpartition(".")[2].lower() in AUDIO and "." in name and not name.startswith("._")
+
 
 def is_uri(text: str) -> bool:
     """Whether text is a URI rather than a path.

@@ -1,4 +1,4 @@
-"""The command line: `earmark scan`, `run`, `rejects`, `recipe`, `synthesize`, `report`."""
+"""The command line: `earmark scan`, `run`, `labels`, `rejects`, `recipe`, `synthesize`, `report`."""
 
 from __future__ import annotations
 
@@ -93,6 +93,7 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.part import StoreError
     from pipelines.progress import shards_bar
     from pipelines.recipe import load
+    from pipelines.relabel import check, relabel
     from pipelines.run import run
     from pipelines.store import Store
 
@@ -102,6 +103,8 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
         raise StoreError(f"{options.store}: no tracks yet; 'earmark scan FOLDER --store {options.store}' finds them")
     for extractor in recipe.extract:
         extractor.weights_hash()  # missing weights are named here, before a cluster starts
+    _check_augmentations(recipe)
+    check(store, recipe)
     if options.retry_rejects:
         from pipelines.catalog import retry
 
@@ -109,6 +112,8 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
     engine = _engine(options, recipe, store.root)
     with shards_bar() as advance:
         summary = run(store, recipe, engine, options.retry_rejects, advance)
+    if not summary.interrupted and store.names("labels") and store.names("views", summary.variants["views"]):
+        summary.variants["view_labels"] = relabel(store, recipe).variant
     _show(result, options.json, _facts(summary, store.root), _text(summary, store.root))
     if summary.interrupted:
         print("stopped; the same command goes on where it stopped", file=sys.stderr)
@@ -137,6 +142,7 @@ def _facts(summary: Summary, store: str) -> dict[str, Any]:
         "planned": summary.planned,
         "tracks": summary.tracks,
         "clips": summary.clips,
+        "views": summary.views,
         "audio_hours": summary.audio_seconds / 3600,
         "wall_seconds": summary.wall_seconds,
         "times_real_time": summary.rate,
@@ -156,8 +162,9 @@ def _text(summary: Summary, store: str) -> str:
         lines.append("no shard was finished")
     else:
         hours = summary.audio_seconds / 3600
+        views = f", {summary.views} views" if summary.views > summary.clips else ""
         lines.append(
-            f"{summary.tracks} tracks, {summary.clips} clips, {hours:.2f} h of sound in {summary.wall_seconds:.1f} s"
+            f"{summary.tracks} tracks, {summary.clips} clips{views}, {hours:.2f} h of sound in {summary.wall_seconds:.1f} s"
             f" ({summary.rate:.0f} x real time), {summary.bytes / 1e6:.1f} MB"
         )
     if summary.rejects:
@@ -168,6 +175,47 @@ def _text(summary: Summary, store: str) -> str:
         lines.append("mend the cause and give the same command again: it makes what is missing")
     lines += [f"{table:12} {store}/{table}/{variant}" for table, variant in summary.variants.items()]
     return "\n".join(lines)
+
+
+def _check_augmentations(recipe: Recipe) -> None:
+    """Folders and files that augmentations name are looked at before anything runs."""
+    for index, augmentation in enumerate(recipe.augment):
+        try:
+            augmentation.check()
+        except (ValueError, OSError) as error:
+            raise ValueError(f"augment[{index}]: {error}") from error
+
+
+def _labels_add(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.gather import add, gather
+    from pipelines.store import Store
+
+    store = Store(options.store)
+    labels = gather(store, options.source)
+    new = add(store, labels)
+    there = "" if new == len(labels) else f"; {len(labels) - new} were there already"
+    _show(result, options.json, {"labels": len(labels), "new": new}, f"{new} labels added{there}")
+    return 0
+
+
+def _labels_move(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.recipe import load
+    from pipelines.relabel import relabel
+    from pipelines.store import Store
+
+    made = relabel(Store(options.store), load(options.recipe))
+    text = f"{made.labels} labels of {made.views} views in {made.shards} shards" if made.shards else "nothing to do: every part is there"
+    _show(result, options.json, asdict(made), f"{text}\nview_labels  {options.store}/view_labels/{made.variant}")
+    return 0
+
+
+def _labels_export(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.gather import export
+    from pipelines.store import Store
+
+    written = export(Store(options.store), Path(options.out))
+    _show(result, options.json, {"out": options.out, "files": written}, f"{written} JAMS files in {options.out}")
+    return 0
 
 
 def _rejects(options: argparse.Namespace, result: IO[str]) -> int:
@@ -187,13 +235,27 @@ def _rejects(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _recipe_check(options: argparse.Namespace, result: IO[str]) -> int:
+    from augment.contract import RULES, contract, refused, text
     from pipelines.estimate import estimate
     from pipelines.recipe import load
+    from pipelines.relabel import kinds
     from pipelines.store import Store
 
-    found = estimate(load(options.file), Store(options.store) if options.store else None)
-    _show(result, options.json, asdict(found), str(found))
-    return 0
+    recipe = load(options.file)
+    _check_augmentations(recipe)
+    store = Store(options.store) if options.store else None
+    found = estimate(recipe, store)
+    held = kinds(store) if store else {}
+    rows = contract(recipe.augment, recipe.labels, held or [*RULES, *recipe.labels.rules])
+    stops = refused(recipe.augment, recipe.labels, held)
+    lines = [str(found)]
+    if rows:
+        lines.append(f"\nwhat becomes of labels{'' if held else ' (of every kind that has a rule)'}:\n{text(rows)}")
+    if stops:
+        lines.append('\na run would stop for what is refused; on_refused = "drop" under [labels] leaves such labels out of the views')
+    table = [{"augmentation": label, "kind": kind, "effect": said.effect, "how": said.how} for label, kind, said in rows]
+    _show(result, options.json, {**asdict(found), "contract": table, "stops": len(stops)}, "\n".join(lines))
+    return 1 if stops else 0
 
 
 def _recipe_schema(options: argparse.Namespace, result: IO[str]) -> int:
@@ -252,10 +314,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--store", required=True, help="folder or URI of the store")
 
     recipe = commands.add_parser("recipe", help="check recipes, print their schema").add_subparsers(required=True, metavar="COMMAND")
-    check = add(recipe, "check", _recipe_check, "say what a recipe would compute, for how many clips, and how large it will be")
+    check = add(recipe, "check", _recipe_check, "say what a recipe would compute, how large it will be, and what becomes of labels")
     check.add_argument("file", metavar="RECIPE.toml")
     check.add_argument("--store", help="count the clips of this store's tracks")
     add(recipe, "schema", _recipe_schema, "print the JSON Schema of recipes")
+
+    labels = commands.add_parser("labels", help="what is said about the recordings").add_subparsers(required=True, metavar="COMMAND")
+    gather = add(labels, "add", _labels_add, "keep labels in a store; those that are there already are not kept twice")
+    gather.add_argument(
+        "source", nargs="+", metavar="SOURCE", help="labels.parquet, NAME.jams for the recording NAME.*, or a folder of both"
+    )
+    move = add(labels, "move", _labels_move, "make the labels of every view that a recipe made; 'earmark run' does it too")
+    move.add_argument("recipe", metavar="RECIPE.toml")
+    export = add(labels, "export", _labels_export, "write a JAMS file for each labelled track")
+    export.add_argument("--out", required=True, metavar="DIR")
+    for command in (gather, move, export):
+        command.add_argument("--store", required=True, help="folder or URI of the store")
 
     synthesize = add(commands, "synthesize", _synthesize, "render scores to audio with exact labels")
     synthesize.add_argument("--out", required=True, metavar="DIR")

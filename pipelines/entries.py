@@ -8,16 +8,8 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from extractors.uri import printable, to_uri
+from extractors.uri import called_audio, printable, to_uri
 from pipelines.manifest import Words
-
-# In a folder a file is audio by its name; a file named singly or in a manifest is tried whatever it is called.
-AUDIO = frozenset(
-    (
-        *("wav", "wave", "w64", "rf64", "bwf", "aif", "aiff", "aifc", "au", "snd", "caf", "flac", "wv", "ape", "tta", "mka"),
-        *("mp3", "mp2", "mpga", "aac", "m4a", "m4b", "ogg", "oga", "opus", "wma", "amr", "ac3"),
-    )
-)
 
 
 class Problem(NamedTuple):
@@ -63,17 +55,6 @@ def refused(path: str, error: OSError | ValueError) -> Problem:
 def irregular(path: str) -> Problem:
     """The cause for what is neither a file nor a folder, and might never end."""
     return Problem("not a file", f"{printable(path)}: a folder, pipe, socket or device, not a file", "name a regular file")
-
-
-def called_audio(name: str) -> bool:
-    """Whether a file is called like audio.
-
-    >>> called_audio("/music/a.WAV"), called_audio("/music/._a.wav"), called_audio("/music/cover.jpg")
-    (True, False, False)
-    """
-    name = name.rpartition("/")[2]
-    # macOS leaves a ._ file with a document's icon beside each document on foreign disks.
-    return name.rpartition(".")[2].lower() in AUDIO and "." in name and not name.startswith("._")
 
 
 def walk(top: str) -> Iterator[Entry | None]:

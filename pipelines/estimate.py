@@ -20,17 +20,19 @@ EXAMPLE_SECONDS = 240.0
 
 @dataclass
 class Estimate:
-    """Clips and bytes; `columns` says each table's columns as `name: shape dtype`."""
+    """Clips, views of them (view 0 included), and bytes; `columns` says each table's columns as `name: shape dtype`."""
 
     tracks: int
     hours: float
     clips: int
+    views: int
     missing_shards: int
     columns: dict[str, list[str]] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{self.tracks} tracks, {self.hours:.2f} h, {self.clips} clips; {self.missing_shards} shards to do"]
+        views = f", {self.views} views" if self.views > self.clips else ""
+        lines = [f"{self.tracks} tracks, {self.hours:.2f} h, {self.clips} clips{views}; {self.missing_shards} shards to do"]
         for table, columns in self.columns.items():
             lines.append(f"{table}: about {self.bytes[table] / 1e6:.1f} MB")
             lines += [f"  {column}" for column in columns]
@@ -48,7 +50,7 @@ def estimate(recipe: Recipe, store: Store | None) -> Estimate:
         seconds = table.column("seconds").to_numpy() if table is not None else np.zeros(0)
         shards = len(missing(store, recipe))
     clips = int(clips_of(seconds, recipe.window).sum())
-    found = Estimate(len(seconds), float(seconds.sum()) / 3600, clips, shards)
+    found = Estimate(len(seconds), float(seconds.sum()) / 3600, clips, clips * recipe.views.count, shards)
     for table, extractor in recipe.tables().items():
         columns = extractor.columns(recipe.window.length)
         found.columns[table] = [
@@ -60,7 +62,7 @@ def estimate(recipe: Recipe, store: Store | None) -> Estimate:
             varies = bool(each.shape) and each.shape[0] is None
             # Frames of a varying length are counted on a window of a minute.
             per_second = _frames(extractor.columns(60.0), each.name) / 60 if varies else 0.0
-            count = float(seconds.sum()) * per_second if varies else clips
+            count = recipe.views.count * (float(seconds.sum()) * per_second if varies else clips)
             size += count * float(np.prod(shape)) * np.dtype(each.dtype).itemsize
         found.bytes[table] = int(size * KEPT)
     return found

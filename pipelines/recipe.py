@@ -11,13 +11,20 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from augment import AUGMENTATIONS
+from augment.augmentation import Augmentation
+from augment.chain import identity
+from augment.contract import Policy
+from augment.stems import remix_leads
 from extractors import EXTRACTORS
 from extractors.clip import Window
 from extractors.extractor import Extractor
+
+NAMED: dict[str, type[BaseModel]] = {each.__name__: each for each in (*EXTRACTORS, *AUGMENTATIONS)}
 
 
 class RecipeError(ValueError):
@@ -43,11 +50,20 @@ class Run(BaseModel):
         return self.deadline_seconds + seconds / 4
 
 
+class Views(BaseModel):
+    """How many views each clip gets: view 0 is the clip untouched, the others go through `augment`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(1, ge=1, description="views of each clip, view 0 among them")
+    sample_rate: int = Field(0, ge=0, description="Hz at which views are made; 0 is the track's own: dearer, and seldom heard")
+
+
 class Recipe(BaseModel):
     """What is computed from each track.
 
     Raises:
-        ValidationError: two extractors would fill one table. Use `load` for one-line errors.
+        ValidationError: parts that do not fit each other. Use `load` for one-line errors.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,19 +71,40 @@ class Recipe(BaseModel):
     name: str = Field("", description="for people; printed, never part of an identity")
     seed: int = Field(0, description="seed of every draw")
     window: Window = Window()
+    views: Views = Views()
+    labels: Policy = Policy()
     if TYPE_CHECKING:
+        augment: tuple[Augmentation, ...] = ()
         extract: tuple[Extractor, ...]
     else:
+        augment: tuple[Annotated[reduce(or_, AUGMENTATIONS), Field(discriminator="use")], ...] = ()
         extract: tuple[Annotated[reduce(or_, EXTRACTORS), Field(discriminator="use")], ...] = Field(min_length=1)
     run: Run = Run()
 
     @model_validator(mode="after")
     def _one_table_each(self) -> Self:
         counts = Counter(extractor.table for extractor in self.extract)
-        counts.update(("tracks", "aliases", "rejects", "views", "recipes"))
+        counts.update(("tracks", "aliases", "rejects", "views", "recipes", "labels", "view_labels"))
         for index, extractor in enumerate(self.extract):
             if counts[extractor.table] > 1:
                 raise ValueError(f"extract[{index}].name: table {extractor.table!r} is taken; give this extractor another name")
+        return self
+
+    @model_validator(mode="after")
+    def _views_are_made(self) -> Self:
+        if self.augment and self.views.count == 1:
+            raise ValueError("views.count: 1 is the clip untouched, and nothing would be augmented; say how many views a clip gets: 4")
+        if self.views.count > 1 and not self.augment:
+            raise ValueError(f"views.count: {self.views.count}, but nothing makes one differ; add [[augment]], or leave views out")
+        try:
+            remix_leads(self.augment)
+        except ValueError as error:
+            raise ValueError(f"augment: {error}") from error
+        rate = self.views.sample_rate
+        for index, extractor in enumerate(self.extract):
+            wanted = max(extractor.sample_rates(), default=0)
+            if self.augment and 0 < rate < wanted:
+                raise ValueError(f"views.sample_rate: {rate} Hz, but extract[{index}] hears {wanted} Hz; make views at that rate at least")
         return self
 
     def tables(self) -> dict[str, Extractor]:
@@ -77,11 +114,13 @@ class Recipe(BaseModel):
     def variants(self) -> dict[str, str]:
         """For each table, `views` among them, a digest of all that determines its rows, given a shard."""
         window = self.window.model_dump(mode="json")
-        identities: dict[str, Any] = {"views": {}}
+        identities: dict[str, Any] = {"views": {"version": 2}}
         identities |= {table: extractor.identity() for table, extractor in self.tables().items()}
+        # A recipe without views leaves its seed and its rates out: they determine nothing.
+        drawn = [identity(self.seed, self.views.count, self.views.sample_rate, self.augment)] if self.augment else []
         return {
-            table: hashlib.sha256(json.dumps([window, identity], sort_keys=True).encode()).hexdigest()[:16]
-            for table, identity in identities.items()
+            table: hashlib.sha256(json.dumps([window, each, *drawn], sort_keys=True).encode()).hexdigest()[:16]
+            for table, each in identities.items()
         }
 
 
@@ -115,7 +154,7 @@ def _explain(file: str, text: str, mistakes: Sequence[Any]) -> str:
 def _explain_one(text: str, mistake: Any) -> tuple[int, str]:
     """The line that a mistake is in, and what to say."""
     # The union's tag stands in the location although the user never wrote it there.
-    location = [key for key in mistake["loc"] if key not in {each.__name__ for each in EXTRACTORS}]
+    location = [key for key in mistake["loc"] if key not in NAMED]
     message = mistake["msg"].removeprefix("Value error, ")
     value = mistake.get("input")
     if mistake["type"] == "extra_forbidden":
@@ -127,13 +166,15 @@ def _explain_one(text: str, mistake: Any) -> tuple[int, str]:
         value = None
     elif mistake["type"] == "union_tag_not_found":
         location.append("use")
-        message = f"missing; say which extractor: {', '.join(each.__name__ for each in EXTRACTORS)}"
+        of = AUGMENTATIONS if location[0] == "augment" else EXTRACTORS
+        message = f"missing; say which: {', '.join(each.__name__ for each in of)}"
         value = None
     elif isinstance(value, dict | list | tuple) or mistake["type"] == "missing":
         value = None
-    match = re.match(r"(extract\[\d+\]\.\w+): (.*)", message)
+    match = re.match(r"((?:extract|augment|views)[\[\].\w]*): (.*)", message)
     if match:  # written by the model's own validator, which knows the place better
         place, message = match[1], match[2]
+        location = [int(key) if key.isdigit() else key for key in re.findall(r"\w+", place)]
     else:
         place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in location).lstrip(".")
     given = f", got {value!r}" if value is not None else ""
@@ -143,12 +184,12 @@ def _explain_one(text: str, mistake: Any) -> tuple[int, str]:
 def _choices(location: tuple[Any, ...]) -> list[str]:
     """The settings that may stand beside the one at `location`."""
     model: type[BaseModel] = Recipe
-    named = {each.__name__: each for each in EXTRACTORS}
     for key in location[:-1]:
-        if key in named:
-            model = named[key]
+        if key in NAMED:
+            model = NAMED[key]
         elif key in model.model_fields:
             kind = model.model_fields[key].annotation
+            kind = next((each for each in get_args(kind) if isinstance(each, type) and issubclass(each, BaseModel)), kind)
             model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
     return sorted(model.model_fields)
 
@@ -158,10 +199,10 @@ def _line(text: str, location: list[Any]) -> int:
     header, index, key = "", 0, ""
     names = [each for each in location if isinstance(each, str)]
     indices = [each for each in location if isinstance(each, int)]
-    if names and (indices or len(names) > 1):
-        header, index, key = names[0], indices[0] if indices else 0, names[1] if len(names) > 1 else ""
+    if names and indices:
+        header, index, key = names[0], indices[0], names[1] if len(names) > 1 else ""
     elif names:
-        key = names[0]
+        header, key = ".".join(names[:-1]), names[-1]
     section, count, start = "", -1, 0
     for number, line in enumerate(text.splitlines(), 1):
         heading = re.match(r"\s*\[+\s*([\w.]+)\s*\]+", line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from augment.chain import identity, view_id
 from extractors.batch import Batch
+from extractors.clip import clip_id
 from extractors.extractor import Column
 from pipelines.recipe import Recipe
 from pipelines.versions import versions
@@ -22,33 +23,42 @@ VIEWS = pa.schema(
         ("track_id", pa.string()),
         ("start", pa.float64()),
         ("seconds", pa.float64()),
+        ("view_id", pa.string()),
+        ("peak", pa.float32()),
         ("lineage", pa.string()),
     ]
 )
 KEYS = pa.schema(list(VIEWS)[:5])
 
 
-def clip_id(track_id: str, start: float, seconds: float | None) -> str:
-    """The identity of a stretch of a track: 20 hex digits.
-
-    >>> clip_id("ab12", 0.0, 30.0) == clip_id("ab12", 0.0, 30.0) != clip_id("ab12", 15.0, 30.0)
-    True
-    """
-    length = "track" if seconds is None else f"{seconds:.6f}"
-    return hashlib.sha256(f"{track_id} {start:.6f} {length}".encode()).hexdigest()[:20]
-
-
 def keys(batch: Batch) -> pa.Table:
-    """What tells the rows of a batch apart: `KEYS`, one row for each clip."""
+    """What tells the rows of a batch apart: `KEYS`, one row for each view of a clip."""
     clips = batch.clips
     columns: list[pa.Array] = [
         pa.array([clip_id(clip.track_id, clip.start, batch.seconds) for clip in clips]),
-        pa.array(np.zeros(len(clips), np.int32)),
+        pa.array([clip.view for clip in clips], pa.int32()),
         pa.array([clip.track_id for clip in clips]),
         pa.array([clip.start for clip in clips], pa.float64()),
         pa.array(batch.sound, pa.float64()),
     ]
     return pa.Table.from_arrays(columns, schema=KEYS)
+
+
+def views(batch: Batch, key_columns: pa.Table) -> pa.Table:
+    """The rows of the table `views`: the keys, and how each view was made.
+
+    view_id: of clip and lineage. peak: the largest absolute sample; above 1 a view would clip if it were written as integers.
+    """
+    lineages = [clip.lineage for clip in batch.clips]
+    names = key_columns.column("clip_id").to_pylist()
+    columns = {
+        "view_id": pa.array([view_id(name, lineage) for name, lineage in zip(names, lineages, strict=True)]),
+        "peak": pa.array([clip.peak for clip in batch.clips], pa.float32()),
+        "lineage": pa.array(lineages),
+    }
+    for name, column in columns.items():
+        key_columns = key_columns.append_column(name, column)
+    return key_columns
 
 
 def arrow_type(column: Column) -> pa.DataType:
@@ -108,6 +118,7 @@ def footed(recipe: Recipe, table: str, variant: str) -> pa.Schema:
         "recipe": recipe.name,
         "variant": variant,
         "window": recipe.window.model_dump(mode="json"),
+        "views": identity(recipe.seed, recipe.views.count, recipe.views.sample_rate, recipe.augment) if recipe.augment else {},
         "extractor": spec,
         "versions": versions(),
     }

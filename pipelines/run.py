@@ -23,6 +23,7 @@ class Summary:
     planned: int = 0
     tracks: int = 0
     clips: int = 0
+    views: int = 0
     audio_seconds: float = 0.0
     wall_seconds: float = 0.0
     bytes: int = 0
@@ -41,6 +42,7 @@ class Summary:
         self.shards += 1
         self.tracks += heard.tracks
         self.clips += heard.clips
+        self.views += heard.views
         self.audio_seconds += heard.seconds
         self.bytes += heard.bytes
         self.rejects.update(row["error"] for row in heard.rejects)
@@ -109,6 +111,8 @@ def run(
     tries: Counter[tuple[str, str]] = Counter()
     hunts: dict[tuple[str, str], Hunt] = {}
     queue = Sized(store, units)
+    heard: set[str] = set()
+    unmade: set[str] = set()
     try:
         for unit, outcome in engine.run(queue):
             key = (unit.shard, unit.part)
@@ -119,6 +123,8 @@ def run(
                     queue.appendleft(hunt.verdict())
             elif isinstance(outcome, Heard):
                 summary.add(outcome)
+                heard.add(unit.shard)
+                unmade.update(row["track_id"] for row in outcome.rejects if row["stage"] == "augment")
                 if unit.supplement:
                     _resolve(store, unit, outcome)
             elif isinstance(outcome, Failed):
@@ -139,6 +145,7 @@ def run(
         summary.interrupted = True
     finally:
         engine.close()
+    _forget(store, heard, unmade)
     summary.wall_seconds = time.monotonic() - began
     return summary
 
@@ -165,9 +172,18 @@ class Sized(deque[Unit]):
 def _resolve(store: Store, unit: Unit, heard: Heard) -> None:
     """Strike out the rejects of tracks that have passed this time."""
     still = {row["track_id"] for row in heard.rejects}
-    passed = [
-        {"uri": row["uri"], "stage": row["stage"], "track_id": row["track_id"], "error": "", "message": "", "remedy": ""}
-        for row in store.open_rejects()
-        if row["track_id"] in (unit.tracks or ()) and row["track_id"] not in still and row["stage"] != "scan"
-    ]
-    store.reject(passed)
+    passed = set(unit.tracks or ()) - still
+    _strike(store, [row for row in store.open_rejects() if row["track_id"] in passed and row["stage"] != "scan"])
+
+
+def _forget(store: Store, shards: set[str], unmade: set[str]) -> None:
+    """Strike out views that an earlier recipe could not make, where this one has made all of its own."""
+    rows = [row for row in store.open_rejects() if row["stage"] == "augment" and row["track_id"] not in unmade] if shards else []
+    if rows:
+        table = store.read("tracks", ["track_id"], sorted(shards))
+        passed = set(table.column("track_id").to_pylist() if table is not None else ())
+        _strike(store, [row for row in rows if row["track_id"] in passed])
+
+
+def _strike(store: Store, rows: list[dict[str, Any]]) -> None:
+    store.reject([{**row, "error": "", "message": "", "remedy": ""} for row in rows])

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from extractors.remote import RemoteError, is_folder, listing, look, normal
-from extractors.uri import is_local, is_uri, printable, to_path, to_uri
-from pipelines.entries import Entry, Problem, called_audio, local_entry, walk
+from extractors.uri import called_audio, is_local, is_uri, printable, to_path, to_uri
+from pipelines.entries import Entry, Problem, local_entry, walk
 from pipelines.manifest import EXTENSIONS as MANIFESTS
 from pipelines.manifest import SourceError, rows
 

@@ -7,12 +7,13 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-import pyarrow as pa
-
+from augment.augmentation import Recording
+from augment.deferred import Unfinished, finish, hold
 from extractors import audio, uri
 from extractors.batch import Batch
 from extractors.clip import Clip
@@ -20,11 +21,16 @@ from extractors.extractor import Extractor, Live
 from pipelines.part import PartWriter
 from pipelines.recipe import Recipe
 from pipelines.rows import footed, keys, to_arrow
+from pipelines.rows import views as view_rows
 from pipelines.store import Store
 from pipelines.tracks import moved
+from pipelines.views import Unmade, needed_files, recordings, views
 
 # A track up to this long is decoded whole before its first clip is used, so that one which fails late leaves no rows.
 WHOLE_SECONDS = 600.0
+
+T = TypeVar("T")
+Rejects = list[dict[str, Any]]
 
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -67,10 +73,11 @@ class Unit:
 
 @dataclass
 class Heard:
-    """What came of a unit: a few numbers, cheap to send back."""
+    """What came of a unit: a few numbers, cheap to send back. seconds: of the clips themselves; views: clips' own included."""
 
     tracks: int = 0
     clips: int = 0
+    views: int = 0
     seconds: float = 0.0
     bytes: int = 0
     rejects: list[dict[str, Any]] = field(default_factory=list)
@@ -86,17 +93,44 @@ def hear(unit: Unit) -> Heard:
     """
     heard = Heard()
     store = Store(unit.store)
-    return write(unit, store, heard, batches(unit, store, heard), unit.device)
+    source = batches(unit, store, heard)
+    return write(unit, store, heard, source if unit.device == "cpu" else map(partial(_packed, unit), source), unit.device)
 
 
-def decode(unit: Unit) -> tuple[list[Batch], Heard]:
+def decode(unit: Unit) -> tuple[list[Batch | Unfinished], Heard]:
     """The first half of `hear`, for a worker that feeds another one with a GPU: batches of resampled sound."""
     heard = Heard()
-    rates = sorted({rate for extractor in _wanted(unit).values() for rate in extractor.sample_rates()})
-    return [batch.pack(rates) for batch in batches(unit, Store(unit.store), heard)], heard
+    return [_packed(unit, batch) for batch in batches(unit, Store(unit.store), heard)], heard
 
 
-def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch], device: str) -> Heard:
+def _packed(unit: Unit, batch: Batch) -> Batch | Unfinished:
+    """What a GPU needs of a batch, and no more."""
+    return hold(batch, _rates(unit)) if any(clip.pending for clip in batch.clips) else batch.pack(_rates(unit))
+
+
+def _rates(unit: Unit) -> list[int]:
+    return sorted({rate for extractor in _wanted(unit).values() for rate in extractor.sample_rates()})
+
+
+def _finished(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfinished], device: str) -> Iterator[Batch]:
+    """Batches on the device, with nothing pending; views that turn out unfit there become rejects in `heard`."""
+    unmade: dict[str, Unmade] = {}
+    for each in source:
+        if isinstance(each, Batch):
+            yield each if device == "cpu" else each.on(device)
+            continue
+        # A worker without CUDA takes torch's own arithmetic too: the views are the same within rounding.
+        with needed_files():
+            batch, unfit = finish(each, _rates(unit), "cpu:0" if device == "cpu" else device)
+        for clip, error in unfit:
+            unmade.setdefault(clip.track_id, Unmade()).add(error, clip.view, clip.start)
+        if batch is not None:
+            yield batch
+    tracks = {track["track_id"]: track for track in _tracks(unit, store)} if unmade else {}
+    heard.rejects += [_reject(tracks[name], *cause, stage="augment") for name, each in unmade.items() for cause in each.rows()]
+
+
+def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfinished], device: str) -> Heard:
     """The second half of `hear`: extract from each batch, on the device that it is for, and publish the parts."""
     extractors = _wanted(unit)
     variants = unit.recipe.variants()
@@ -108,13 +142,15 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch], devic
             for table in unit.tables:
                 schema = footed(unit.recipe, table, variants[table])
                 writers[table] = stack.enter_context(store.writer(table, unit.part, schema, variants[table]))
-        for batch in source:
+        for batch in _finished(unit, store, heard, source, device):
             key_columns = keys(batch)
-            heard.clips += len(batch)
-            heard.seconds += float(key_columns["seconds"].to_numpy().sum())
+            heard.views += len(batch)
+            own = [sound for sound, clip in zip(batch.sound, batch.clips, strict=True) if clip.view == 0]
+            heard.clips += len(own)
+            heard.seconds += sum(own)
             for table in unit.tables:
                 if table == "views":
-                    rows = key_columns.append_column("lineage", pa.array(["[]"] * len(batch)))
+                    rows = view_rows(batch, key_columns)
                 else:
                     values = lives[table](batch)
                     if unit.dry:
@@ -129,7 +165,7 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch], devic
             store.reject(heard.rejects)
             # A shard's own part is published even if it is empty, since its being there says that the shard is done.
             if heard.clips or not unit.supplement:
-                heard.bytes += sum(writer.publish(heard.clips) for writer in writers.values())
+                heard.bytes += sum(writer.publish(heard.views) for writer in writers.values())
     return heard
 
 
@@ -143,15 +179,18 @@ def batches(unit: Unit, store: Store, heard: Heard) -> Iterator[Batch]:
     for clip in _clips(unit, store, heard):
         waiting.append(clip)
         if len(waiting) == size or seconds is None:
-            yield Batch(waiting, seconds, spectra, unit.device)
+            yield Batch(waiting, seconds, spectra)
             waiting = []
     if waiting:
-        yield Batch(waiting, seconds, spectra, unit.device)
+        yield Batch(waiting, seconds, spectra)
 
 
 def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
     poison = dict(unit.poison)
-    for track in _tracks(unit, store):
+    rows = _tracks(unit, store)
+    # To find out who ends the worker, each track is heard without its neighbours.
+    others = () if unit.dry or not unit.recipe.augment else recordings(rows, poison)
+    for track in rows if unit.tracks is None else [row for row in rows if row["track_id"] in set(unit.tracks)]:
         heard.tracks += 1
         if track["track_id"] in poison:
             reason = poison[track["track_id"]]
@@ -159,7 +198,10 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
             heard.rejects.append(_reject(track, "poison", f"{reason} while this file was heard", remedy))
             continue
         try:
-            heard.rejects += yield from _found_clips(track, store, unit.recipe)
+            unmade = Unmade()
+            found = _found_clips(track, store, unit.recipe)
+            heard.rejects += yield from _with_views(found, track, unit, others, unmade)
+            heard.rejects += [_reject(track, *cause, stage="augment") for cause in unmade.rows()]
         except audio.AudioError as error:
             heard.rejects.append(_reject(track, error.kind, str(error), error.remedy))
         except OSError as error:
@@ -170,7 +212,17 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
             heard.rejects.append(_reject(track, kind, message, "restore the file and run with --retry-rejects"))
 
 
-def _found_clips(track: dict[str, Any], store: Store, recipe: Recipe) -> Generator[Clip, None, list[dict[str, Any]]]:
+def _with_views(
+    clips: Generator[Clip, None, Rejects], track: dict[str, Any], unit: Unit, others: Sequence[Recording], unmade: Unmade
+) -> Generator[Clip, None, Rejects]:
+    """Each clip's views in its place; returns what the clips' generator returns."""
+    source = _Kept(clips)
+    for clip in source:
+        yield from views(clip, track, unit.recipe, others, unmade, defer=unit.device != "cpu")
+    return source.value or []
+
+
+def _found_clips(track: dict[str, Any], store: Store, recipe: Recipe) -> Generator[Clip, None, Rejects]:
     """The clips of a track, from where a later scan saw it if it has left its first place."""
     try:
         with uri.open_local(track["uri"]) as path:
@@ -185,33 +237,33 @@ def _found_clips(track: dict[str, Any], store: Store, recipe: Recipe) -> Generat
         return (yield from _track_clips(track, path, recipe))
 
 
-def _track_clips(track: Mapping[str, Any], path: str, recipe: Recipe) -> Generator[Clip, None, list[dict[str, Any]]]:
+def _track_clips(track: Mapping[str, Any], path: str, recipe: Recipe) -> Generator[Clip, None, Rejects]:
     """Yields the clips; returns a reject if the file ends before its time."""
     if recipe.window.length is None and track["seconds"] > recipe.window.max_seconds:
         message = f"{track['uri']!r}: {track['seconds']:.0f} s, and window.max_seconds is {recipe.window.max_seconds:.0f}"
         raise audio.AudioError(message, "too long", "cut tracks into clips (window.seconds = 30), or raise window.max_seconds")
     source = audio.clips(path, track["track_id"], track["sample_rate"], recipe.window)
-    counted = _Counted(source)
+    counted = _Kept(source)
     if track["seconds"] <= WHOLE_SECONDS:
         yield from list(counted)
     else:
         yield from counted
-    if audio.truncated(audio.probe(path), counted.frames or 0):
-        decoded = (counted.frames or 0) / track["sample_rate"]
+    if audio.truncated(audio.probe(path), counted.value or 0):
+        decoded = (counted.value or 0) / track["sample_rate"]
         message = f"{track['uri']!r}: ends after {decoded:.2f} of {track['seconds']:.2f} s; what there is was kept"
         return [_reject(track, "truncated", message, "copy the file again from its source, then scan")]
     return []
 
 
-class _Counted:
+class _Kept(Generic[T]):
     """Iterates over a generator and keeps what it returns."""
 
-    def __init__(self, source: Generator[Clip, None, int]) -> None:
+    def __init__(self, source: Generator[Clip, None, T]) -> None:
         self.source = source
-        self.frames: int | None = None
+        self.value: T | None = None
 
     def __iter__(self) -> Iterator[Clip]:
-        self.frames = yield from self.source
+        self.value = yield from self.source
 
 
 def _unchanged(track: Mapping[str, Any], path: str) -> None:
@@ -229,15 +281,12 @@ def _tracks(unit: Unit, store: Store) -> list[dict[str, Any]]:
     columns = ["track_id", "uri", "bytes", "seconds", "sample_rate"]
     table = store.read("tracks", columns, [unit.shard])
     rows: list[dict[str, Any]] = table.to_pylist() if table is not None else []
-    if unit.tracks is not None:
-        wanted = set(unit.tracks)
-        rows = [row for row in rows if row["track_id"] in wanted]
     return rows
 
 
-def _reject(track: Mapping[str, Any], kind: str, message: str, remedy: str) -> dict[str, Any]:
+def _reject(track: Mapping[str, Any], kind: str, message: str, remedy: str, stage: str = "decode") -> dict[str, Any]:
     message = uri.printable(message)
-    return {"uri": track["uri"], "stage": "decode", "track_id": track["track_id"], "error": kind, "message": message, "remedy": remedy}
+    return {"uri": track["uri"], "stage": stage, "track_id": track["track_id"], "error": kind, "message": message, "remedy": remedy}
 
 
 def _wanted(unit: Unit) -> dict[str, Extractor]:

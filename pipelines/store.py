@@ -35,7 +35,7 @@ REJECTS = pa.schema(
 )
 
 # Tables that have one variant only; every other table has a folder per recipe of its rows.
-PLAIN = ("tracks", "aliases", "rejects")
+PLAIN = ("tracks", "aliases", "rejects", "labels")
 
 
 class Store:
@@ -87,9 +87,9 @@ class Store:
         """An open part; nothing is visible before its `publish`."""
         return PartWriter(self.filesystem, f"{self.folder(table, variant)}/{name}.parquet", schema)
 
-    def publish(self, table: str, name: str, rows: pa.Table) -> None:
+    def publish(self, table: str, name: str, rows: pa.Table, variant: str = "") -> None:
         """Write one part, whole or not at all."""
-        with self.writer(table, name, rows.schema) as part:
+        with self.writer(table, name, rows.schema, variant) as part:
             part.append(rows)
             part.publish(rows.num_rows)
 

@@ -51,6 +51,6 @@ def test_the_demo_ends_with_a_page(tmp_path: Path) -> None:
     done = subprocess.run(["make", "demo", f"DEMO={tmp_path / 'demo'}"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "demo" / "index.html").read_text()
-    assert page.count("<audio") == 24
+    assert page.count("<audio") == 24 + 4  # tracks, and the views of one clip
     for cause in ("empty", "not audio", "no samples", "not finite", "truncated"):
         assert cause in page

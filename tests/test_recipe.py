@@ -15,6 +15,8 @@ from pipelines.estimate import clips_of
 from pipelines.recipe import Recipe, RecipeError, load
 
 MEL = '[[extract]]\nuse = "LogMel"\n'
+THREE = "[views]\ncount = 3\n"
+SHIFT = '[[augment]]\nuse = "PitchShift"\n'
 
 
 def recipe(tmp_path: Path, text: str) -> Recipe:
@@ -29,10 +31,33 @@ def recipe(tmp_path: Path, text: str) -> Recipe:
         ('[[extract]]\nuse = "Loudnes"\n', "recipe.toml, line 2: extract[0].use: 'Loudnes' is not one of ChromaStft, LogMel, Mel, "),
         (MEL + '[[extract]]\nuse = "Mfcc"\nn_mfc = 13\n', "recipe.toml, line 5: extract[1].n_mfc: no such setting; there are "),
         (MEL + "n_mels = 0\n", "recipe.toml, line 3: extract[0].n_mels: "),
-        ("sed = 1\n" + MEL, "recipe.toml, line 1: sed: no such setting; there are extract, name, run, seed, window"),
+        (
+            "sed = 1\n" + MEL,
+            "line 1: sed: no such setting; there are augment, extract, labels, name, run, seed, views, window",
+        ),
         ("[window]\nhop = -1\n" + MEL, "recipe.toml, line 2: window.hop: Input should be greater than 0, got -1"),
         ("[run]\nworkers = 'two'\n" + MEL, "recipe.toml, line 2: run.workers: "),
-        ("[[extract]]\nn_mels = 4\n", "recipe.toml, line 1: extract[0].use: missing; say which extractor: "),
+        ("[[extract]]\nn_mels = 4\n", "recipe.toml, line 1: extract[0].use: missing; say which: ChromaStft, "),
+        (
+            THREE + '[[augment]]\nuse = "PitchShft"\n' + MEL,
+            "line 4: augment[0].use: 'PitchShft' is not one of AddBackground, ",
+        ),
+        (THREE + "[[augment]]\np = 1\n" + MEL, "recipe.toml, line 3: augment[0].use: missing; say which: AddBackground, "),
+        (THREE + SHIFT + "low = 3\nhigh = -3\n" + MEL, "recipe.toml, line 3: augment[0]: PitchShift needs low <= high, got low=3 high=-3"),
+        (THREE + SHIFT + "lo = 3\n" + MEL, "recipe.toml, line 5: augment[0].lo: no such setting; there are high, low, p, step, use"),
+        (THREE + '[[augment]]\nuse = "TimeStretch"\nlow = 0\n' + MEL, "augment[0]: TimeStretch needs 0 < low <= high, got low=0 high=1.25"),
+        (THREE + '[[augment]]\nuse = "OneOf"\nof = [{use = "Revers"}]\n' + MEL, "line 5: augment[0].of[0].use: 'Revers' is not one of "),
+        (THREE + '[[augment]]\nuse = "OneOf"\nof = []\n' + MEL, "recipe.toml, line 5: augment[0].of: "),
+        (SHIFT + MEL, "recipe.toml: views.count: 1 is the clip untouched, and nothing would be augmented; "),
+        (THREE + MEL, "recipe.toml, line 2: views.count: 3, but nothing makes one differ; "),
+        (THREE + "sample_rate = 8000\n" + SHIFT + MEL, "recipe.toml, line 3: views.sample_rate: 8000 Hz, but extract[0] hears 22050 Hz; "),
+        (THREE + SHIFT + '[[augment]]\nuse = "Remix"\nstems = "*.wav"\n' + MEL, "recipe.toml, line 5: augment: Remix has to come first: "),
+        ('[labels]\non_refused = "ignore"\n' + MEL, "recipe.toml, line 2: labels.on_refused: Input should be 'stop' or 'drop'"),
+        ('[labels.rules.vocal_range]\npitch = "up"\n' + MEL, "recipe.toml, line 2: labels.rules.vocal_range.pitch: "),
+        (
+            '[labels.rules.vocal_range]\npich = "midi"\n' + MEL,
+            "line 2: labels.rules.vocal_range.pich: no such setting; there are mix, ",
+        ),
         (MEL + MEL, "extract[0].name: table 'logmel' is taken; give this extractor another name"),
         (MEL + "name = 'tracks'\n", "extract[0].name: table 'tracks' is taken"),
         ("extract = []\n", "recipe.toml, line 1: extract: "),
@@ -66,6 +91,20 @@ def test_only_what_determines_rows_changes_a_tables_variant(tmp_path: Path) -> N
     longer = recipe(tmp_path, "[window]\nseconds = 31\n" + MEL).variants()
     assert longer["views"] != first["views"]
     assert longer["logmel"] != first["logmel"]
+
+
+def test_seed_and_augmentations_are_part_of_a_variant_as_soon_as_views_are_drawn(tmp_path: Path) -> None:
+    first = recipe(tmp_path, THREE + SHIFT + MEL).variants()
+    for other in (
+        "seed = 3\n" + THREE + SHIFT,
+        "[views]\ncount = 4\n" + SHIFT,
+        THREE + "sample_rate = 44100\n" + SHIFT,
+        THREE + SHIFT + "p = 0.5\n",
+    ):
+        changed = recipe(tmp_path, other + MEL).variants()
+        assert all(changed[table] != first[table] for table in first)
+    # What becomes of labels changes no sound.
+    assert recipe(tmp_path, '[labels]\non_refused = "drop"\n' + THREE + SHIFT + MEL).variants() == first
 
 
 def test_the_schema_admits_the_recipes_that_come_with_the_project(capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from augment import stretching
 from pipelines.engines.apart import hear_apart
 from pipelines.engines.engine import Failed, Lost, Outcome
 from pipelines.process import alive, keep_memory
@@ -35,6 +36,7 @@ class Local:
         self._notes.mkdir(parents=True, exist_ok=True)
         self._suspects = self._left_open()
         keep_memory()
+        stretching.apart(self.workers > 1)  # it would keep the other threads waiting
 
     def run(self, queue: deque[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         """Work until the queue is empty and nothing is in flight."""
@@ -80,7 +82,8 @@ class Local:
                     yield unit, Lost(f"no end after {unit.deadline():.0f} s")
 
     def close(self) -> None:
-        """Nothing to stop: the threads are daemons."""
+        """The threads are daemons and need no stopping."""
+        stretching.apart(False)
 
     def _hear(self, unit: Unit) -> Outcome:
         if unit.dry or unit.shard in self._suspects:

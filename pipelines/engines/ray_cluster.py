@@ -137,7 +137,7 @@ class RayCluster:
     def _room(self, unit: Unit, ahead: int) -> bool:
         rates = {rate for extractor in unit.recipe.extract for rate in extractor.sample_rates()}
         overlap = max(1.0, (unit.recipe.window.length or 1.0) / (unit.recipe.window.hop or unit.recipe.window.length or 1.0))
-        each = 4 * sum(rates) * overlap * unit.seconds
+        each = 4 * sum(rates) * overlap * unit.seconds * unit.recipe.views.count
         return ahead < 2 or (ahead + 1) * each < self._waiting_bytes
 
 
@@ -160,7 +160,7 @@ class _Consumer:
         batches, heard = decoded
         device = unit.device if _has_cuda() else "cpu"
         with _Watchdog(unit):
-            return write(unit, Store(unit.store), heard, (batch.on(device) for batch in batches), device)
+            return write(unit, Store(unit.store), heard, batches, device)
 
 
 _consumer: Any = ray.remote(num_gpus=1, num_cpus=0, max_restarts=0)(_Consumer)

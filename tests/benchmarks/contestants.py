@@ -7,14 +7,45 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.benchmarks.corpus import corpus, folder
+from tests.benchmarks.corpus import corpus, folder, impulse_responses
 from tests.benchmarks.measure import CORES, ROOT, Make
 
+LOGMEL = '[[extract]]\nuse = "LogMel"\n'
+MFCC = '[[extract]]\nuse = "Mfcc"\n'
+BF16 = '[[extract]]\nuse = "MusiCNN"\nprecision = "bf16"\n'
+FLOAT32 = '[[extract]]\nuse = "MusiCNN"\n'
+# Noise and gain are drawn from where audiomentations draws them if told nothing.
+VIEWS = """
+seed = 1
+[views]
+count = 4
+sample_rate = 22050
+[[augment]]
+use = "PitchShift"
+low = -2
+high = 2
+step = 0
+p = 0.5
+[[augment]]
+use = "AddNoise"
+p = 0.5
+[[augment]]
+use = "ImpulseResponse"
+files = "{rooms}"
+p = 0.5
+[[augment]]
+use = "Gain"
+low_db = -12
+high_db = 12
+p = 0.5
+"""
 RECIPES = {
-    "logmel": ['use = "LogMel"'],
-    "bf16": ['use = "MusiCNN"\nprecision = "bf16"'],
-    "float32": ['use = "MusiCNN"'],
-    "three": ['use = "LogMel"', 'use = "Mfcc"', 'use = "MusiCNN"\nprecision = "bf16"'],
+    "logmel": LOGMEL,
+    "bf16": BF16,
+    "float32": FLOAT32,
+    "three": LOGMEL + MFCC + BF16,
+    "augmented_bf16": VIEWS + LOGMEL + MFCC + BF16,
+    "augmented_float32": VIEWS + LOGMEL + MFCC + FLOAT32,
 }
 
 
@@ -23,7 +54,7 @@ def earmark(recipe: str, engine: str) -> Make:
 
     def make(files: int) -> list[str]:
         file = folder() / f"{recipe}.toml"
-        file.write_text("".join(f"[[extract]]\n{lines}\n" for lines in RECIPES[recipe]))
+        file.write_text(RECIPES[recipe].format(rooms=impulse_responses()))
         return [
             *(sys.executable, "-m", "pipelines.cli", "run", str(file), "--store", str(scanned(files))),
             *("--engine", engine, "--workers", str(len(CORES))),
@@ -61,6 +92,11 @@ def peer(name: str, *options: str) -> Make:
     return make
 
 
+def augmented(*options: str) -> Make:
+    """The peer that makes views, with its folder of rooms."""
+    return lambda files: peer("joblib_augmented", "--rooms", str(impulse_responses()), *options)(files)
+
+
 # By name: who takes part, the first against the others, and over how many files.
 RACES: dict[str, tuple[dict[str, Make], int, int]] = {
     "logmel": (
@@ -84,5 +120,15 @@ RACES: dict[str, tuple[dict[str, Make], int, int]] = {
         72,
     ),
     "three": ({"three extractors": earmark("three", "local"), "MusiCNN alone": earmark("bf16", "local")}, 24, 104),
+    "augmented": (
+        {
+            "earmark, bf16": earmark("augmented_bf16", "local"),
+            "earmark, float32": earmark("augmented_float32", "local"),
+            "joblib + audiomentations + eager": augmented(),
+            "the same, patch by patch": augmented("--singly"),
+        },
+        16,
+        48,
+    ),
     "ray": ({"ray": earmark("logmel", "ray"), "local": earmark("logmel", "local")}, 200, 1200),
 }

@@ -16,6 +16,9 @@ SECONDS = 30.0
 PIECES = 12  # rendered; every file is one of them, turned round in time and weakened by another amount
 ENCODED = 200  # different sounds; further files differ from these in their tag only
 KBPS = (128, 192, 320)
+ROOMS = 8  # impulse responses
+ROOM_SECONDS = 0.8
+ROOM_RATE = 22_050  # that of the views, so that nobody need resample them
 
 
 def folder() -> Path:
@@ -37,6 +40,21 @@ def corpus(files: int) -> list[Path]:
             if number >= ENCODED:
                 _retag(paths[number % ENCODED], number, paths[number])
     return paths
+
+
+def impulse_responses() -> Path:
+    """A folder of rooms, made if absent: noise that has died away by 60 dB after 0.3 to 0.8 s, mono wav, 22,050 Hz."""
+    place = folder() / "rooms"
+    place.mkdir(parents=True, exist_ok=True)
+    seconds = np.arange(round(ROOM_SECONDS * ROOM_RATE)) / ROOM_RATE
+    for number, decay in enumerate(np.linspace(0.3, ROOM_SECONDS, ROOMS)):
+        path = place / f"{number}.wav"
+        if not path.exists():
+            noise = np.random.default_rng(number).standard_normal(len(seconds)) * 10 ** (-3 * seconds / decay)
+            trial = path.with_suffix(".part")
+            soundfile.write(trial, (0.9 * noise / np.abs(noise).max()).astype(np.float32), ROOM_RATE, format="WAV", subtype="FLOAT")
+            os.replace(trial, path)
+    return place
 
 
 def _sounds(place: Path) -> list[np.ndarray]:

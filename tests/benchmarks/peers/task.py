@@ -19,12 +19,13 @@ PART = 4  # files whose rows are stored together, as many as a small shard of ea
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """files, out, workers, singly."""
+    """files, out, workers, singly, rooms."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--singly", action="store_true", help="joblib_eager only: patch by patch")
+    parser.add_argument("--singly", action="store_true", help="where there is a network: patch by patch")
+    parser.add_argument("--rooms", type=Path, help="joblib_augmented only: a folder of impulse responses")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     return options
