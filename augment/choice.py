@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -65,3 +66,12 @@ class OneOf(Chain):
         shares = np.array(self.weights or (1.0,) * len(self.of))
         index = int(np.searchsorted(np.cumsum(shares) / shares.sum(), rng.random(), side="right"))
         return (self.of[min(index, len(self.of) - 1)],)
+
+
+def singly(chain: Iterable[Augmentation]) -> Iterator[Augmentation]:
+    """All augmentations that may be drawn, those within others one by one."""
+    for each in chain:
+        if isinstance(each, Chain):
+            yield from singly(each.of)
+        else:
+            yield each

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from annotation.kinds import base
 from augment.augmentation import Augmentation, Change
-from augment.choice import Chain
+from augment.choice import singly
 from augment.spelling import transposed_key, whole
 
 Effect = Literal["unchanged", "transformed", "dropped", "refused"]
@@ -252,7 +252,7 @@ def contract(chain: Iterable[Augmentation], policy: Policy, kinds: Kinds) -> lis
     """What each augmentation does to each kind. Those within Chain and OneOf count one by one."""
     return [
         (each.label(), kind, verdict(kind, each.extremes(), policy, kinds[kind] if isinstance(kinds, Mapping) else None))
-        for each in _single(chain)
+        for each in singly(chain)
         for kind in kinds
     ]
 
@@ -280,14 +280,6 @@ def text(rows: Iterable[Row]) -> str:
 
 
 _ORDER: tuple[Effect, ...] = ("transformed", "unchanged", "dropped", "refused")
-
-
-def _single(chain: Iterable[Augmentation]) -> Iterator[Augmentation]:
-    for each in chain:
-        if isinstance(each, Chain):
-            yield from _single(each.of)
-        else:
-            yield each
 
 
 def _known(kind: str) -> Rule:

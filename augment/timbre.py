@@ -61,7 +61,7 @@ def noise(count: int, colour: Colour, offset: int) -> Samples:
         pool = _pool(colour)
     if offset + count <= len(pool):
         return pool[offset : offset + count]
-    return np.resize(np.concatenate([pool[offset:], pool[:offset]]), count)
+    return np.concatenate([pool[offset:], np.resize(pool, count - (len(pool) - offset))])
 
 
 @cache

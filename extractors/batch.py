@@ -82,6 +82,21 @@ class Batch:
         """
         self._waves[sample_rate], self._sound[sample_rate] = wave, samples
 
+    def distinct(self) -> tuple[Batch, list[int]]:
+        """The batch without clips that are one another's sound again, and for each clip where in it its own is."""
+        places: dict[tuple[int, int, Any], int] = {}
+        chosen: list[int] = []
+        where = []
+        for row, clip in enumerate(self.clips):
+            key = (id(clip.samples), clip.sample_rate, clip.masks)
+            if key not in places:
+                places[key] = len(chosen)
+                chosen.append(row)
+            where.append(places[key])
+        if len(chosen) == len(self.clips):
+            return self, where
+        return Batch([self.clips[row] for row in chosen], self.seconds, self.announced, self.device), where
+
     def pack(self, sample_rates: Iterable[int]) -> Batch:
         """The same batch with the waves at these rates made and the clips' own samples left behind, to be sent elsewhere."""
         packed = Batch([replace(clip, samples=np.empty(0, np.float32)) for clip in self.clips], self.seconds, self.announced, self.device)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -44,6 +46,8 @@ def import_openvino() -> Any:
         finally:
             if hide:
                 del sys.modules[converter]
+        # Its first look at NumPy takes a lock of C++ and then Python's: two threads at once would wait for each other for ever.
+        openvino.Tensor(np.zeros(1, np.float32)).data.sum()
     return openvino
 
 

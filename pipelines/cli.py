@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
 
         supervised()  # before anything starts a thread: it forks
     from pipelines.part import StoreError
-    from pipelines.progress import shards_bar
+    from pipelines.progress import bar, shards_bar
     from pipelines.recipe import load
     from pipelines.relabel import check, relabel
     from pipelines.run import run
@@ -110,10 +110,11 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
 
         retry(store)
     engine = _engine(options, recipe, store.root)
-    with shards_bar() as advance:
-        summary = run(store, recipe, engine, options.retry_rejects, advance)
+    with shards_bar() as tell:
+        summary = run(store, recipe, engine, options.retry_rejects, tell)
     if not summary.interrupted and store.names("labels") and store.names("views", summary.variants["views"]):
-        summary.variants["view_labels"] = relabel(store, recipe).variant
+        with bar("moving labels", "shards") as advance:
+            summary.variants["view_labels"] = relabel(store, recipe, advance).variant
     _show(result, options.json, _facts(summary, store.root), _text(summary, store.root))
     if summary.interrupted:
         print("stopped; the same command goes on where it stopped", file=sys.stderr)
@@ -199,11 +200,13 @@ def _labels_add(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _labels_move(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.progress import bar
     from pipelines.recipe import load
     from pipelines.relabel import relabel
     from pipelines.store import Store
 
-    made = relabel(Store(options.store), load(options.recipe))
+    with bar("moving labels", "shards") as advance:
+        made = relabel(Store(options.store), load(options.recipe), advance)
     text = f"{made.labels} labels of {made.views} views in {made.shards} shards" if made.shards else "nothing to do: every part is there"
     _show(result, options.json, asdict(made), f"{text}\nview_labels  {options.store}/view_labels/{made.variant}")
     return 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +15,8 @@ from annotation.labels import Label, from_rows, read, table
 from extractors.uri import printable
 from pipelines.part import StoreError
 from pipelines.store import Store
+
+SLACK = 0.05  # seconds: annotators' programs round, and decoders pad
 
 
 def gather(store: Store, sources: Sequence[str]) -> list[Label]:
@@ -31,15 +34,17 @@ def gather(store: Store, sources: Sequence[str]) -> list[Label]:
 def add(store: Store, labels: Iterable[Label]) -> int:
     """Keep labels in a store, for good; those that are there already are not kept twice.
 
+    Those that lie beyond the end of their recording are kept too, and named in `rejects`.
+
     Returns:
         how many are new.
     Raises:
         StoreError: a label speaks of a track that the catalogue lacks; nothing is kept then.
     """
     rows = table(labels)
-    tracks = store.read("tracks", ["track_id"])
-    known = set(tracks.column("track_id").to_pylist() if tracks is not None else ())
-    strangers = sorted(set(rows.column("track_id").to_pylist()) - known)
+    tracks = store.read("tracks", ["track_id", "uri", "seconds"])
+    known = {row["track_id"]: row for row in tracks.to_pylist()} if tracks is not None else {}
+    strangers = sorted(set(rows.column("track_id").to_pylist()) - set(known))
     if strangers:
         raise StoreError(
             f"{store.root}: {len(strangers)} labelled tracks are not in the catalogue, {strangers[0]} for one; scan their recordings first"
@@ -51,7 +56,24 @@ def add(store: Store, labels: Iterable[Label]) -> int:
         rows = rows.sort_by([("track_id", "ascending"), ("label_id", "ascending")])
         name = hashlib.sha256("\n".join(rows.column("label_id").to_pylist()).encode()).hexdigest()[:16]
         store.publish("labels", name, rows)
+        store.reject(list(_outside(rows, known)))
     return int(rows.num_rows)
+
+
+def _outside(rows: pa.Table, tracks: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A reject for each recording with labels that lie beyond its end: they are kept, and no view will have them."""
+    lost: dict[str, list[str]] = defaultdict(list)
+    for track_id, kind, value, start in zip(
+        *(rows.column(name).to_pylist() for name in ("track_id", "kind", "value", "start")), strict=True
+    ):
+        if start is not None and start >= tracks[track_id]["seconds"] + SLACK:
+            lost[track_id].append(f"{kind} {value!r} at {start:g} s")
+    for track_id, said in lost.items():
+        track = tracks[track_id]
+        more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+        message = f"{printable(track['uri'])}: {said[0]}{more}: beyond the end of the recording, at {track['seconds']:.3f} s"
+        remedy = "see whether the labels are of another version of it; correct them by further labels that replace these"
+        yield {"uri": track["uri"], "stage": "labels", "track_id": track_id, "error": "outside", "message": message, "remedy": remedy}
 
 
 def export(store: Store, out: Path) -> int:

@@ -10,7 +10,10 @@ from importlib.resources import files
 from typing import Any
 
 from extractors.uri import printable
-from pipelines.pictures import ANCHORS, inline
+from pipelines.pictures import ANCHORS, RANGE_DB, inline
+
+RAMP = f'<span class="ramp" style="background:linear-gradient(90deg,#{",#".join(ANCHORS)})"></span>'
+HINT = "<span>Click a picture to listen from there; arrow keys move, space plays and pauses.</span>"
 
 
 @dataclass
@@ -21,6 +24,7 @@ class Summary:
     tracks: int = 0
     hours: float = 0.0
     clips: int = 0
+    views: int = 0
     tables: list[tuple[str, int, int, int, list[str]]] = field(default_factory=list)
 
 
@@ -37,9 +41,9 @@ class Heard:
     tags: Sequence[tuple[str, float]] = ()
 
 
-def page(summary: Summary, tracks: Sequence[Heard], rejects: Sequence[Mapping[str, Any]]) -> str:
-    """The whole page, self-contained."""
-    body = (_header(summary, len(rejects)), _tracks(summary, tracks), _tables(summary), _rejects(rejects))
+def page(summary: Summary, tracks: Sequence[Heard], rejects: Sequence[Mapping[str, Any]], views: str = "") -> str:
+    """The whole page, self-contained. views: HTML of the section about one clip's views."""
+    body = (_header(summary, len(rejects)), views, _tracks(summary, tracks), _tables(summary), _rejects(rejects))
     folder = files("pipelines")
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -97,9 +101,25 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
+def player(source: str, title: object, preload: str = "none") -> str:
+    """Where a sound is played. source: URI, never empty."""
+    return f'<audio controls preload="{preload}" src="{text(source)}" aria-label="{text(title)}"></audio>'
+
+
+def scene(names: str, pictures: str, seconds: float, title: str) -> str:
+    """Names on the left, pictures on one time axis of `seconds` on the right; names and pictures are HTML."""
+    axis = "".join(f'<span style="left:{100 * at / seconds:.3f}%">{label}</span>' for at, label in ticks(seconds))
+    values = f'aria-valuemin="0" aria-valuemax="{seconds:.1f}" aria-valuenow="0"'
+    slider = f'role="slider" tabindex="0" aria-label="position in {text(title)}" {values}'
+    stage = f'<div class="stage" {slider}>{pictures}<div class="head"></div></div>'
+    return f'<div class="scene"><div class="names">{names}</div>{stage}<div class="axis">{axis}</div></div>\n'
+
+
 def _header(summary: Summary, rejects: int) -> str:
     hours = f"{summary.hours:.1f}" if summary.hours >= 10 else f"{summary.hours:.2f}"
-    facts = ((f"{summary.tracks:,}", "tracks"), (hours, "hours"), (f"{summary.clips:,}", "clips"), (f"{rejects:,}", "rejects"))
+    facts = [(f"{summary.tracks:,}", "tracks"), (hours, "hours"), (f"{summary.clips:,}", "clips")]
+    facts += [(f"{summary.views:,}", "views")] if summary.views > summary.clips else []
+    facts += [(f"{rejects:,}", "rejects")]
     items = "".join(f"<li><b>{value}</b><span>{name}</span></li>" for value, name in facts)
     name = f'<p class="quiet"><code>{text(summary.name)}</code></p>'
     return f'<header>\n<h1>What was heard</h1>\n{name}\n<ul class="facts">{items}</ul>\n</header>\n'
@@ -107,14 +127,12 @@ def _header(summary: Summary, rejects: int) -> str:
 
 def _tracks(summary: Summary, tracks: Sequence[Heard]) -> str:
     which = "Tracks" if len(tracks) == summary.tracks else f"The first {len(tracks)} of {summary.tracks:,} tracks"
-    ramp = f'<span class="ramp" style="background:linear-gradient(90deg,#{",#".join(ANCHORS)})"></span>'
     legend = ""
     if any(track.mel for track in tracks):
-        legend += f"<span>log-mel: −70 dB {ramp} each track’s loudest</span>"
+        legend += f"<span>log-mel: −{RANGE_DB:g} dB {RAMP} each track’s loudest</span>"
     if any(track.taggram for track in tracks):
-        legend += f"<span>tags: 0 {ramp} 1</span>"
-    hint = "<span>Click a picture to listen from there; arrow keys move, space plays and pauses.</span>"
-    return f'<h2>{which}</h2>\n<p class="quiet legend">{legend}{hint}</p>\n' + "".join(map(_track, tracks))
+        legend += f"<span>tags: 0 {RAMP} 1</span>"
+    return f'<h2>{which}</h2>\n<p class="quiet legend">{legend}{HINT}</p>\n' + "".join(map(_track, tracks))
 
 
 def _track(track: Heard) -> str:
@@ -125,19 +143,18 @@ def _track(track: Heard) -> str:
     sound = f"{row['format']}, {row['sample_rate'] / 1000:g} kHz, {channels}"
     facts = [row.get("artist"), row.get("album"), row.get("license"), clock(row["seconds"]), sound, file if file != title else ""]
     about = " · ".join(text(fact) for fact in facts if fact)
-    player = f'<audio controls preload="none" src="{text(track.link)}" aria-label="{text(title)}"></audio>' if track.link else ""
+    sounds = player(track.link, title) if track.link else ""
     silent = f'<p class="note silent" hidden>This browser cannot play <code>{text(row["uri"])}</code>.</p>' if track.link else ""
     note = f'<p class="note">{text(track.note)}</p>' if track.note else ""
     if not (track.mel or track.taggram):
         note += '<p class="note">No features yet.</p>'
     return (
         f'<article class="track" data-seconds="{row["seconds"]:.3f}">\n<header><div><h3>{text(title)}</h3>'
-        f'<p class="quiet" title="{text(row["uri"])}">{about}</p></div>{player}</header>\n{_scene(track, title)}{silent}{note}</article>\n'
+        f'<p class="quiet" title="{text(row["uri"])}">{about}</p></div>{sounds}</header>\n{_scene(track, title)}{silent}{note}</article>\n'
     )
 
 
 def _scene(track: Heard, title: str) -> str:
-    """Names on the left, pictures on one time axis on the right."""
     if not (track.wave or track.mel or track.taggram):
         return ""
     names, pictures = "", ""
@@ -152,12 +169,7 @@ def _scene(track: Heard, title: str) -> str:
             names += f'<div class="tag{"" if at else " first"}"><span>{text(name)}</span><i>{mean:.2f}</i></div>'
         said = "tags over time; on average " + text(", ".join(f"{name} {mean:.2f}" for name, mean in track.tags))
         pictures += f'<img class="tags" style="--count:{len(track.tags)}" alt="{said}" src="{inline(track.taggram)}">'
-    seconds = track.row["seconds"] or 1.0
-    axis = "".join(f'<span style="left:{100 * at / seconds:.3f}%">{label}</span>' for at, label in ticks(seconds))
-    values = f'aria-valuemin="0" aria-valuemax="{seconds:.1f}" aria-valuenow="0"'
-    slider = f'role="slider" tabindex="0" aria-label="position in {text(title)}" {values}'
-    stage = f'<div class="stage" {slider}>{pictures}<div class="head"></div></div>'
-    return f'<div class="scene"><div class="names">{names}</div>{stage}<div class="axis">{axis}</div></div>\n'
+    return scene(names, pictures, track.row["seconds"] or 1.0, str(title))
 
 
 def _tables(summary: Summary) -> str:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 # Viridis (S. van der Walt, N. Smith, CC0) at nine places: lightness rises evenly, for any kind of colour vision.
 ANCHORS = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
 
+# Decibels between the darkest and the brightest colour of a log-mel picture.
+RANGE_DB = 70.0
+
 
 class Stretch(NamedTuple):
     """Frames that lie evenly over a stretch of a track. values: (frames, features), frames ≥ 1; start, seconds: in s."""
@@ -58,9 +61,18 @@ def png(levels: NDArray[Any]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def inline(picture: bytes) -> str:
-    """A PNG as a data: URI."""
-    return "data:image/png;base64," + base64.b64encode(picture).decode()
+def level(picture: NDArray[Any], loudest: float) -> NDArray[Any]:
+    """(bands, columns) dB, lowest band first, as the levels of a picture with the lowest band at the bottom; 1 is `loudest`.
+
+    >>> level(np.array([[-35.0], [0.0]]), 0.0).tolist()
+    [[1.0], [0.5]]
+    """
+    return (picture[::-1] - loudest) / RANGE_DB + 1
+
+
+def inline(content: bytes, kind: str = "image/png") -> str:
+    """A picture or a sound as a data: URI."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def along(stretches: Iterable[Stretch], seconds: float, columns: int) -> NDArray[np.float32]:

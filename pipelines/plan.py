@@ -27,7 +27,7 @@ def missing(store: Store, recipe: Recipe, device: str = "cpu") -> list[Unit]:
 
 def retries(store: Store, recipe: Recipe, device: str = "cpu") -> Iterator[Unit]:
     """Units for rejected tracks whose rows are still missing: their rows go to parts beside the shard's own."""
-    wanted = {row["track_id"] for row in store.open_rejects() if row["track_id"] and row["stage"] != "scan"}
+    wanted = {row["track_id"] for row in store.open_rejects() if row["track_id"] and row["stage"] == "decode"}
     if not wanted:
         return
     variants = recipe.variants()

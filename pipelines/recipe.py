@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from augment import AUGMENTATIONS
 from augment.augmentation import Augmentation
 from augment.chain import identity
+from augment.choice import singly
 from augment.contract import Policy
+from augment.masks import SpecMask
 from augment.stems import remix_leads
 from extractors import EXTRACTORS
 from extractors.clip import Window
@@ -100,6 +102,8 @@ class Recipe(BaseModel):
             remix_leads(self.augment)
         except ValueError as error:
             raise ValueError(f"augment: {error}") from error
+        if any(isinstance(each, SpecMask) for each in singly(self.augment)) and not any(map(_takes_masks, self.extract)):
+            raise ValueError("augment: SpecMask hides parts of a log-mel, and no extractor lets it; set masks = true for a LogMel")
         rate = self.views.sample_rate
         for index, extractor in enumerate(self.extract):
             wanted = max(extractor.sample_rates(), default=0)
@@ -122,6 +126,11 @@ class Recipe(BaseModel):
             table: hashlib.sha256(json.dumps([window, each, *drawn], sort_keys=True).encode()).hexdigest()[:16]
             for table, each in identities.items()
         }
+
+
+def _takes_masks(extractor: Extractor) -> bool:
+    """Whether an extractor is a log-mel that heeds masks, or begins with one."""
+    return bool(getattr(extractor, "masks", False) or getattr(getattr(extractor, "front", None), "masks", False))
 
 
 def load(path: str | Path) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -60,13 +60,15 @@ def check(store: Store, recipe: Recipe) -> None:
         )
 
 
-def relabel(store: Store, recipe: Recipe) -> Relabelled:
+def relabel(store: Store, recipe: Recipe, progress: Callable[[int, int], None] = lambda done, of: None) -> Relabelled:
     """Make the parts of `view_labels` that are missing: one for each shard whose views are there.
 
     A row is a label as it holds in one view of one clip: times in seconds of the view, values as they sound there. `source` is the
     label_id of the statement that it comes from. What was said about a clip or a view counts for the recording, and so for all of
     its views; what was corrected since (`replaces`) no longer counts.
 
+    Args:
+        progress: called with how many parts are done, and how many are to be made.
     Raises:
         ContractError: a label is refused, and `labels.on_refused` is "stop".
         StoreError: there are no views of this recipe yet.
@@ -77,7 +79,10 @@ def relabel(store: Store, recipe: Recipe) -> Relabelled:
         raise StoreError(f"{store.root}: no views of this recipe yet; 'earmark run' makes them")
     determined = [variant, recipe.labels.model_dump(mode="json"), said]
     made = Relabelled(variant=hashlib.sha256(json.dumps(determined, sort_keys=True).encode()).hexdigest()[:16])
-    missing = sorted(set(shards) - set(store.names(TABLE, made.variant))) if said else []
+    if not said:
+        return made
+    store.remember(recipe.model_dump(mode="json"), {TABLE: made.variant})
+    missing = sorted(set(shards) - set(store.names(TABLE, made.variant)))
     if not missing:
         return made
     statements = _Statements(store, recipe.labels)
@@ -91,7 +96,7 @@ def relabel(store: Store, recipe: Recipe) -> Relabelled:
         store.publish(TABLE, shard, rows, made.variant)
         made.shards += 1
         made.labels += rows.num_rows
-    store.remember(recipe.model_dump(mode="json"), {TABLE: made.variant})
+        progress(made.shards, len(missing))
     return made
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Pictures and player of each track move together: click or arrow keys seek, a line shows where the sound is.
+// Pictures and player of each track, and of each view, move together: click or arrow keys seek, a line shows where the sound is.
 for (const track of document.querySelectorAll(".track")) {
   const audio = track.querySelector("audio");
   const stage = track.querySelector(".stage");

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
@@ -12,19 +10,19 @@ from urllib.parse import quote_from_bytes
 import numpy as np
 
 from extractors.uri import is_local, is_uri, open_local, to_path
-from pipelines.cells import TableError, cell_shape
+from pipelines.cells import cell_shape
 from pipelines.page import Heard, Summary, page
+from pipelines.page_views import section
 from pipelines.part import publish
-from pipelines.pictures import Stretch, along, outline, peaks, png
+from pipelines.pictures import along, level, outline, peaks, png
+from pipelines.report_tables import ROWS, footer, log_mel, of_shards, stretches, tables, taggram
+from pipelines.report_views import shown_clip
 from pipelines.table import Table
 
 if TYPE_CHECKING:
     from pipelines.store import Store
 
 COLUMNS, WAVE_HEIGHT, TAGS = 960, 64, 8
-# Decibels between the darkest and the brightest colour of a log-mel picture.
-RANGE_DB = 70.0
-ROWS = ("track_id", "start", "seconds")
 
 
 def write_report(store: Store, out: Path, tracks: int = 24) -> None:
@@ -39,24 +37,15 @@ def write_report(store: Store, out: Path, tracks: int = 24) -> None:
     """
     import pyarrow.fs as pafs
 
-    tables = _tables(store)
+    found = tables(store)
     shown, shards = _first(store, tracks)
-    features = {name: table for name, table in tables.items() if set(ROWS) <= set(table.column_names)}
-    near = {name: table for name, whole in features.items() if (table := _of_shards(whole, shards)).parts}
-    mel, tags = _log_mel(near), _taggram(near)
+    features = {name: table for name, table in found.items() if set(ROWS) <= set(table.column_names)}
+    near = {name: table for name, whole in features.items() if (table := of_shards(whole, shards)).parts}
+    mel, tags = log_mel(near), taggram(near)
     heard = [_heard(row, mel, tags, out) for row in shown]
-    html = page(_summary(store, tables), heard, store.open_rejects())
+    clip = shown_clip(store, near, shards)
+    html = page(_summary(store, found), heard, store.open_rejects(), section(clip) if clip else "")
     publish(pafs.LocalFileSystem(), os.path.abspath(out), html.encode())
-
-
-def _tables(store: Store) -> dict[str, Table]:
-    found = {}
-    for name in store.tables():
-        try:
-            found[name] = store.table(name)
-        except TableError:
-            continue  # announced, but nothing is finished yet
-    return found
 
 
 def _first(store: Store, count: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -73,46 +62,6 @@ def _first(store: Store, count: int) -> tuple[list[dict[str, Any]], list[str]]:
     return rows[:count], shards
 
 
-def _of_shards(table: Table, shards: Sequence[str]) -> Table:
-    parts = [part for part in table.parts if part.rpartition("/")[2].removesuffix(".parquet").partition("~")[0] in set(shards)]
-    return Table(parts, table.filesystem, table.dataset.schema)
-
-
-def _log_mel(tables: dict[str, Table]) -> tuple[Table, str] | None:
-    for table in tables.values():
-        if "mel" in table.column_names and _footer(table).get("extractor", {}).get("use") == "LogMel":
-            return table, "mel"
-    return None
-
-
-def _footer(table: Table) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads((table.schema.metadata or {}).get(b"earmark", b"{}"))
-    return said
-
-
-def _taggram(tables: dict[str, Table]) -> tuple[Table, str] | None:
-    for table in tables.values():
-        for field in table.schema:
-            if table.labels(field.name) and len(cell_shape(field) or ()) == 2:
-                return table, field.name
-    return None
-
-
-def _stretches(source: tuple[Table, str], track: str) -> list[Stretch]:
-    table, column = source
-    window = _footer(table).get("window", {}).get("seconds")
-    columns = [name for name in (*ROWS, "valid", "view", column) if name in table.column_names]
-    frame = table.to_pandas(columns, filter=[("track_id", "=", track)]).sort_values("start", kind="stable")
-    found = []
-    for row in frame.to_dict("records"):
-        values = row[column][: row.get("valid", len(row[column]))]
-        if row.get("view", 0) == 0 and len(values) and row["seconds"] > 0:
-            # A last clip's patch is as long as any other, even where sound ends before it does.
-            seconds = window * len(values) / len(row[column]) if isinstance(window, float | int) else row["seconds"]
-            found.append(Stretch(row["start"], seconds, values))
-    return found
-
-
 def _heard(row: dict[str, Any], mel: tuple[Table, str] | None, tags: tuple[Table, str] | None, out: Path) -> Heard:
     seconds = row["seconds"] or 1.0
     heard = Heard(row, link=_link(row["uri"], out))
@@ -120,17 +69,18 @@ def _heard(row: dict[str, Any], mel: tuple[Table, str] | None, tags: tuple[Table
         heard.wave = _wave(row)
     except (OSError, ValueError) as error:  # AudioError is a ValueError
         heard.note = f"no waveform: {error}"
-    stretches = _stretches(mel, row["track_id"]) if mel else []
-    if stretches:
-        picture = along(stretches, seconds, COLUMNS)[::-1]  # low bands at the bottom
-        heard.mel = png((picture - np.nanmax(picture)) / RANGE_DB + 1)
-    stretches = _stretches(tags, row["track_id"]) if tags else []
-    if tags and stretches:
-        taggram = along(stretches, seconds, COLUMNS)
-        means = np.concatenate([stretch.values for stretch in stretches]).mean(axis=0)
+    untouched = [("track_id", "=", row["track_id"]), ("view", "=", 0)]
+    mels = [stretch for _, stretch in stretches(mel, untouched)] if mel else []
+    if mels:
+        picture = along(mels, seconds, COLUMNS)
+        heard.mel = png(level(picture, float(np.nanmax(picture))))
+    patches = [stretch for _, stretch in stretches(tags, untouched)] if tags else []
+    if tags and patches:
+        picture = along(patches, seconds, COLUMNS)
+        means = np.concatenate([patch.values for patch in patches]).mean(axis=0)
         best = np.argsort(-means, kind="stable")[:TAGS]
         heard.tags = [(tags[0].labels(tags[1])[tag], float(means[tag])) for tag in best]
-        heard.taggram = png(taggram[best])
+        heard.taggram = png(picture[best])
     return heard
 
 
@@ -155,18 +105,22 @@ def _link(uri: str, out: Path) -> str:
     return "file://" + quote_from_bytes(os.fsencode(path), safe="/")
 
 
-def _summary(store: Store, tables: dict[str, Table]) -> Summary:
+def _summary(store: Store, found: dict[str, Table]) -> Summary:
+    import pyarrow.compute as pc
+
     summary = Summary(name=store.root if is_uri(store.root) else os.path.abspath(store.root))
-    catalogue = tables["tracks"].to_table(["seconds"])
+    catalogue = found["tracks"].to_table(["seconds"])
     summary.tracks, summary.hours = len(catalogue), float(np.nansum(catalogue.column("seconds").to_numpy())) / 3600
-    for name, table in tables.items():
+    for name, table in found.items():
         if name in ("aliases", "rejects"):
             continue
         size = sum(info.size for info in table.filesystem.get_file_info(table.parts))
         columns = [f"{field.name} {_shape(field)}".strip() for field in table.schema]
         summary.tables.append((name, len(table), len(table.parts), size, columns))
-        if {"clip_id", "view"} <= set(table.column_names):
-            summary.clips = max(summary.clips, len(table))
+        if {"clip_id", "view", *ROWS} <= set(table.column_names):
+            views = footer(table).get("views")
+            summary.clips = max(summary.clips, int(table.dataset.count_rows(filter=pc.field("view") == 0)) if views else len(table))
+            summary.views = max(summary.views, len(table))
     return summary
 
 

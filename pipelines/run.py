@@ -173,7 +173,7 @@ def _resolve(store: Store, unit: Unit, heard: Heard) -> None:
     """Strike out the rejects of tracks that have passed this time."""
     still = {row["track_id"] for row in heard.rejects}
     passed = set(unit.tracks or ()) - still
-    _strike(store, [row for row in store.open_rejects() if row["track_id"] in passed and row["stage"] != "scan"])
+    _strike(store, [row for row in store.open_rejects() if row["track_id"] in passed and row["stage"] in ("decode", "augment")])
 
 
 def _forget(store: Store, shards: set[str], unmade: set[str]) -> None:

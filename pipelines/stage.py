@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+import pyarrow as pa
+
 from augment.augmentation import Recording
 from augment.deferred import Unfinished, finish, hold
 from extractors import audio, uri
@@ -119,9 +121,8 @@ def _finished(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | U
         if isinstance(each, Batch):
             yield each if device == "cpu" else each.on(device)
             continue
-        # A worker without CUDA takes torch's own arithmetic too: the views are the same within rounding.
         with needed_files():
-            batch, unfit = finish(each, _rates(unit), "cpu:0" if device == "cpu" else device)
+            batch, unfit = finish(each, _rates(unit), device)
         for clip, error in unfit:
             unmade.setdefault(clip.track_id, Unmade()).add(error, clip.view, clip.start)
         if batch is not None:
@@ -148,16 +149,18 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfin
             own = [sound for sound, clip in zip(batch.sound, batch.clips, strict=True) if clip.view == 0]
             heard.clips += len(own)
             heard.seconds += sum(own)
+            distinct, where = batch.distinct()
             for table in unit.tables:
                 if table == "views":
                     rows = view_rows(batch, key_columns)
                 else:
-                    values = lives[table](batch)
+                    values = lives[table](distinct)
                     if unit.dry:
                         continue
                     rows = key_columns
                     for column in extractors[table].columns(seconds):
-                        rows = rows.append_column(column.name, to_arrow(values[column.name], column))
+                        array = to_arrow(values[column.name], column)
+                        rows = rows.append_column(column.name, array if distinct is batch else array.take(pa.array(where)))
                 if not unit.dry:
                     writers[table].append(rows.cast(writers[table].schema))
         # Rejects go first: a part that is there says that its shard is done, its failures included.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ import torch
 
 
 class Poison(torch.nn.Module):
-    """A clip whose peak is 0.9 crashes the process, one of 0.7 hangs it; others give their peak."""
+    """A clip whose peak is 0.9 crashes the process, one of 0.7 hangs it, one of 0.8 hangs every thread of it; others give their peak."""
 
     def forward(self, wave: torch.Tensor) -> torch.Tensor:
         """(clips, samples) to (clips, 1)."""
@@ -19,6 +20,8 @@ class Poison(torch.nn.Module):
             os.kill(os.getpid(), signal.SIGSEGV)
         if bool(((peaks > 0.68) & (peaks < 0.72)).any()):
             time.sleep(3600)
+        if bool(((peaks > 0.78) & (peaks < 0.82)).any()):
+            ctypes.PyDLL(None).sleep(3600)  # holds Python's lock
         return peaks
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from extractors.batch import Batch
 from extractors.chroma import ChromaStft
-from extractors.clip import Clip
+from extractors.clip import Clip, Mask
 from extractors.spectral import LogMel, Mel, Mfcc, Stft
 from extractors.spectrum import ChromaBank, MelBank, Spectrum
 
@@ -140,3 +140,18 @@ def test_features_leave_a_batchs_spectra_as_they_are() -> None:
         extractor.open()(batch)
     for spectrum, values in before.items():
         np.testing.assert_array_equal(batch.spectrum(spectrum), values)
+
+
+def test_clips_that_are_one_sound_are_heard_once_and_each_knows_where() -> None:
+    one, other = np.ones(8, np.float32), np.ones(8, np.float32)
+    clips = [
+        Clip("t", 0.0, 8, one),
+        Clip("t", 1.0, 8, other),
+        Clip("t", 0.0, 8, one, view=1),
+        Clip("t", 0.0, 8, one, 2, masks=(Mask("time", 0, 1),)),
+    ]
+    distinct, where = Batch(clips, 1.0).distinct()
+    assert [(clip.start, clip.view) for clip in distinct.clips] == [(0.0, 0), (1.0, 0), (0.0, 2)]
+    assert where == [0, 1, 0, 2]
+    whole = Batch(clips[:2], 1.0)
+    assert whole.distinct() == (whole, [0, 1])

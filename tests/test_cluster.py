@@ -12,12 +12,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
 
 from pipelines.store import Store
-from tests.collection import MFCC, RECIPE, ROOT, clips, command, earmark, parts, tones
+from tests.collection import MFCC, RATE, RECIPE, ROOT, clips, command, earmark, parts, tones
 
 pytestmark = pytest.mark.slow
 
@@ -104,16 +107,47 @@ def test_with_a_gpu_decoding_tasks_feed_an_actor_and_the_rows_are_the_same(colle
     # A cluster that believes to have a GPU: the flow of work is real, the arithmetic falls back to the CPU.
     (collection / "recipe.toml").write_text(RECIPE + MFCC)
     earmark("run", collection / "recipe.toml", "--store", collection / "undisturbed", "--engine", "local")
-    gpus = "import sys, ray, functools; ray.init = functools.partial(ray.init, num_gpus=2)"
-    code = f"{gpus}; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["run", str(collection / "recipe.toml"), "--store", str(collection / "store"), "--json"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["clips"] == 24
+    assert run_with_gpus(collection)["clips"] == 24
     for table in ("views", "logmel", "mfcc"):
         made = {name: part for name, part in parts(collection / "store").items() if name.startswith(table)}
         assert made.items() <= parts(collection / "undisturbed").items()
         assert len(made) == 6
+
+
+def run_with_gpus(folder: Path) -> dict[str, Any]:
+    """A run on a private cluster that believes to have two GPUs."""
+    gpus = "import sys, ray, functools; ray.init = functools.partial(ray.init, num_gpus=2)"
+    code = f"{gpus}; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["run", str(folder / "recipe.toml"), "--store", str(folder / "store"), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_with_a_gpu_views_are_finished_there_and_are_those_of_the_cpu(collection: Path) -> None:
+    # One clip of silence, against which there is no SNR: that shows only on the GPU's side.
+    soundfile.write(collection / "audio" / "silent.flac", np.zeros(RATE), RATE)
+    for store in ("store", "undisturbed"):
+        earmark("scan", collection / "audio", "--store", collection / store)
+    steps = ("PitchShift", "AddNoise", "ImpulseResponse", "Gain")
+    augment = "".join(f'[[augment]]\nuse = "{use}"\np = 0.6\n' for use in steps)
+    (collection / "recipe.toml").write_text("[views]\ncount = 3\nsample_rate = 16000\n" + augment + RECIPE)
+    here = earmark("run", collection / "recipe.toml", "--store", collection / "undisturbed", "--engine", "local")
+    there = run_with_gpus(collection)
+    assert [here[name] for name in ("clips", "views", "rejects")] == [there[name] for name in ("clips", "views", "rejects")]
+    tables = []
+    for store in ("undisturbed", "store"):
+        views, mel = (
+            Store(collection / store).table(name).to_table().sort_by([("clip_id", "ascending"), ("view", "ascending")])
+            for name in ("views", "logmel")
+        )
+        tables.append((views, np.array(mel.column("mel").to_pylist(), np.float32)))
+    (views, mel), (their_views, their_mel) = tables
+    assert views.drop_columns(["peak"]).equals(their_views.drop_columns(["peak"]))
+    np.testing.assert_allclose(views.column("peak").to_numpy(), their_views.column("peak").to_numpy(), atol=1e-3)
+    assert np.abs(mel - their_mel).max() < 0.1  # dB, stored as float16
+    assert any("AddNoise" in lineage for lineage in views.column("lineage").to_pylist())
 
 
 @dataclass

@@ -23,9 +23,10 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.slow
 def test_the_readmes_commands_and_code_run_in_order(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    (tmp_path / "recipe.toml").write_text(blocks("toml")[0])
+    for name, block in zip(("recipe.toml", "views.toml"), blocks("toml"), strict=True):
+        (tmp_path / name).write_text(block)
     commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert {"synthesize", "scan", "recipe", "run", "rejects", "report"} <= {line.split()[1] for line in commands}
+    assert {"synthesize", "scan", "labels", "recipe", "run", "rejects", "report"} <= {line.split()[1] for line in commands}
     for line in commands:
         line = re.sub(r"^earmark\b", f"{sys.executable} -m pipelines.cli", line)
         done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -52,6 +52,7 @@ def recipe(tmp_path: Path, text: str) -> Recipe:
         (THREE + MEL, "recipe.toml, line 2: views.count: 3, but nothing makes one differ; "),
         (THREE + "sample_rate = 8000\n" + SHIFT + MEL, "recipe.toml, line 3: views.sample_rate: 8000 Hz, but extract[0] hears 22050 Hz; "),
         (THREE + SHIFT + '[[augment]]\nuse = "Remix"\nstems = "*.wav"\n' + MEL, "recipe.toml, line 5: augment: Remix has to come first: "),
+        (THREE + '[[augment]]\nuse = "SpecMask"\n' + MEL, "line 3: augment: SpecMask hides parts of a log-mel, and no extractor lets it; "),
         ('[labels]\non_refused = "ignore"\n' + MEL, "recipe.toml, line 2: labels.on_refused: Input should be 'stop' or 'drop'"),
         ('[labels.rules.vocal_range]\npitch = "up"\n' + MEL, "recipe.toml, line 2: labels.rules.vocal_range.pitch: "),
         (

@@ -177,10 +177,10 @@ addEventListener("load", () => {
 """
 
 
-def probed(html: str, folder: Path) -> dict:
+def probed(html: str, folder: Path, probe: str = PROBE) -> dict:
     """What the page found out about itself."""
     page = folder / "probe.html"
-    page.write_text(html.replace("</style>", f"</style><script>{PROBE}</script>", 1))
+    page.write_text(html.replace("</style>", f"</style><script>{probe}</script>", 1))
     return json.loads(re.findall(r"<output>({.*?)</output>", browse(page, "--dump-dom"))[0])
 
 

@@ -23,7 +23,7 @@ from pipelines.engines.local import Local
 from pipelines.recipe import Recipe
 from pipelines.stage import Heard, Unit
 from pipelines.store import Store
-from tests.collection import MFCC, RECIPE, clips, command, earmark, parts, tone, tones
+from tests.collection import MFCC, RECIPE, ROOT, clips, command, earmark, parts, tone, tones
 from tests.sounds import long_mp3
 
 POISON = """
@@ -220,6 +220,21 @@ def test_a_file_that_crashes_or_hangs_its_worker_is_rejected_and_its_neighbours_
     rejects = Store(collection / "store2").open_rejects()
     assert sorted(row["uri"] for row in rejects) == [str(crash), str(hang)]
     assert "no end after" in rejects[1]["message"]
+
+
+@pytest.mark.slow
+def test_a_file_that_stops_every_thread_of_the_process_is_found_too(collection: Path) -> None:
+    seize = tone(collection / "audio" / "seize.flac", 98, peak=0.8)
+    (collection / "recipe.toml").write_text(POISON)
+    earmark("scan", collection / "audio", "--store", collection / "store2")
+    code = "import sys; from pipelines import cli; from pipelines.engines import supervisor; supervisor.STUCK_SECONDS = 4.0; sys.exit(cli.main())"
+    arguments = ["run", str(collection / "recipe.toml"), "--store", str(collection / "store2"), "--engine", "local", "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "something held Python's lock for two minutes (SIGALRM); going on with that shard set apart" in done.stderr
+    assert json.loads(done.stdout)["rejects"] == {"poison": 1}
+    assert [row["uri"] for row in Store(collection / "store2").open_rejects()] == [str(seize)]
+    assert len(clips(collection / "store2", "peaks")) == 24
 
 
 def test_an_extractor_that_raises_fails_its_shard_and_is_named(collection: Path) -> None:

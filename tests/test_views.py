@@ -397,6 +397,21 @@ def test_labels_of_unknown_recordings_and_jams_without_one_are_named(tmp_path: P
     assert not (tmp_path / "store" / "labels").exists()
 
 
+def test_labels_beyond_the_end_of_their_recording_are_kept_and_named(tmp_path: Path) -> None:
+    store = store_of(tmp_path, 1)
+    track = store.table("tracks").to_table().to_pylist()[0]["track_id"]
+    write([Label("note", "60", "ann", "person", track, start=at, duration=1.0) for at in (1.5, 2.5, 3.5)], tmp_path / "labels.parquet")
+    earmark("labels", "add", tmp_path / "labels.parquet", "--store", tmp_path / "store")
+    (reject,) = store.open_rejects()
+    assert (reject["stage"], reject["error"]) == ("labels", "outside")
+    assert "note '60' at 2.5 s (and 1 more): beyond the end of the recording, at 2.000 s" in reject["message"]
+    run(tmp_path, "[window]\nseconds = 1.0\n" + MEL)
+    assert len(store.table("labels")) == 3
+    assert [(row["start"], row["duration"]) for row in rows(store, "view_labels").values()] == [(0.5, 0.5)]
+    run(tmp_path, "[window]\nseconds = 1.0\n" + MEL, "--retry-rejects")
+    assert len(store.open_rejects()) == 1
+
+
 def test_footers_of_tables_with_views_say_how_views_are_made(made: Path) -> None:
     path = next((made / "store" / "logmel").glob("*/*.parquet"))
     said = json.loads(pq.read_schema(path).metadata[b"earmark"])

@@ -158,7 +158,8 @@ class _Consumer:
 
     def consume(self, unit: Unit, decoded: Any) -> Heard:
         batches, heard = decoded
-        device = unit.device if _has_cuda() else "cpu"
+        # Without CUDA torch does on the CPU ("cpu:0") what is pending; without views nothing is, and NumPy is faster.
+        device = unit.device if _has_cuda() else "cpu:0" if unit.recipe.augment else "cpu"
         with _Watchdog(unit):
             return write(unit, Store(unit.store), heard, batches, device)
 

@@ -6,9 +6,12 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 
-CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGALRM}
 MOST = 1000
+STUCK_SECONDS = 120.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -22,6 +25,7 @@ def supervised() -> None:
         child = os.fork()
         if child == 0:
             _die_with_parent()
+            threading.Thread(target=_beat, name="heartbeat", daemon=True).start()
             return
         status = _wait(child)
         if not os.WIFSIGNALED(status):
@@ -29,8 +33,19 @@ def supervised() -> None:
         if os.WTERMSIG(status) not in CRASHES:
             os.kill(os.getpid(), os.WTERMSIG(status))
         name = signal.Signals(os.WTERMSIG(status)).name
-        print(f"a file crashed its decoder or network ({name}); going on with that shard set apart", file=sys.stderr)
+        what = "something held Python's lock for two minutes" if name == "SIGALRM" else "a file crashed its decoder or network"
+        print(f"{what} ({name}); going on with that shard set apart", file=sys.stderr)
     os._exit(1)
+
+
+def _beat() -> None:
+    """Wind up the kernel's timer, which ends the process, for as long as Python threads run at all.
+
+    C code that waits while it holds Python's lock stops every thread, a watchdog's among them.
+    """
+    while True:
+        signal.setitimer(signal.ITIMER_REAL, STUCK_SECONDS)
+        time.sleep(STUCK_SECONDS / 24)
 
 
 def _die_with_parent() -> None:
