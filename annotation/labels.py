@@ -150,7 +150,7 @@ def read(path: str | Path) -> list[Label]:
     rows = _conform(rows, path)
     try:
         labels = from_rows(rows)
-    except ValueError:
+    except (ValueError, OverflowError):  # of times after the year 9999
         _blame(rows, path)
         raise
     places = {(label.kind, label.value): row for row, label in zip(range(len(labels), 0, -1), reversed(labels), strict=True)}
@@ -220,5 +220,5 @@ def _blame(rows: pa.Table, path: str | Path) -> None:
     for row in range(rows.num_rows):
         try:
             from_rows(rows.slice(row, 1))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}, row {row + 1}: {error}") from None

@@ -80,6 +80,7 @@ class Scene:
 
     uri: of the clip's own track. start, seconds: of the clip in its track.
     others: tracks that may be mixed in, in a fixed order, the clip's own among them or not.
+    without: track_ids of those that are passed over, as they end whoever reads them; they stay in `others`, so that draws stay as they are.
     read: reads a stretch of any recording.
     """
 
@@ -89,6 +90,7 @@ class Scene:
     seconds: float = 0.0
     others: Sequence[Recording] = ()
     read: Read = field(default=_unreadable, compare=False)
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

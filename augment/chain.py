@@ -102,13 +102,14 @@ def augmented(chain: Sequence[Augmentation], sound: Sound, scene: Scene, seed: i
     for augmentation, place in _drawn(chain, (seed, clip_id, view)):
         rng = generator(seed, clip_id, view, place)
         rng.random()  # the coin
+        later = defer and augmentation.on_gpu
+        while pending and not later:  # before the draw, which may measure the samples
+            sound = _done(pending.pop(0), sound, scene)
         draw = {"use": type(augmentation).__name__, **augmentation.draw(rng, sound, scene)}
-        if defer and augmentation.on_gpu:
+        if later:
             pending.append(draw)
         else:
-            for step in (*pending, draw):
-                sound = _done(step, sound, scene)
-            pending.clear()
+            sound = _done(draw, sound, scene)
         steps.append({**draw, "samples": len(sound.samples)})
     return View(sound, Lineage(rate, samples, tuple(steps)), tuple(pending))
 
@@ -162,7 +163,9 @@ def _done(draw: Draw, sound: Sound, scene: Scene) -> Sound:
     if not len(after.samples):
         raise Unfit(f"{draw['use']} leaves no sound", "no samples", "narrow its range")
     # One pass: a sum is finite only if all that is summed is, short of overflow, which is looked at again.
-    if not np.isfinite(after.samples.sum()) and not np.isfinite(after.samples).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = after.samples.sum()
+    if not np.isfinite(total) and not np.isfinite(after.samples).all():
         raise Unfit(f"{draw['use']} gave samples that are no numbers", "not finite", "narrow its range")
     return after
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from annotation.kinds import base
 from augment.augmentation import Augmentation, Change
-from augment.choice import singly
+from augment.choice import Chain, OneOf, singly
 from augment.spelling import transposed_key, whole
 
 Effect = Literal["unchanged", "transformed", "dropped", "refused"]
@@ -73,6 +73,7 @@ _WORDS = (
     "slow fast quick rapid tempo bpm upbeat uptempo midtempo downtempo "
     "largo lento adagio andante moderato allegretto allegro vivace presto prestissimo"
 )
+_WORD = r"[^\W\d_]+"
 _TOUCHED: dict[Aspect, str] = {
     "pitch": "pitch changes",
     "speed": "speed changes",
@@ -104,6 +105,14 @@ class Policy(BaseModel):
         known = {kind: _known(kind).model_dump() for kind in stated}
         return {**said, "rules": {kind: {**known[kind], **rule} if isinstance(rule, Mapping) else rule for kind, rule in stated.items()}}
 
+    @field_validator("tempo_tags")
+    @classmethod
+    def _single_words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        """Tags are compared word by word, whatever their case."""
+        if strange := [word for word in words if not re.fullmatch(_WORD, word)]:
+            raise ValueError(f"tempo_tags needs single words of letters, got {strange[0]!r}")
+        return tuple(word.casefold() for word in words)
+
     @model_validator(mode="after")
     def _a_range(self) -> Self:
         low, high = self.tags_keep_within
@@ -128,7 +137,7 @@ class Policy(BaseModel):
         >>> Policy().speaks_of_tempo("Up-tempo"), Policy().speaks_of_tempo("slowcore")
         (True, False)
         """
-        return not set(re.findall(r"[^\W\d_]+", tag.casefold())).isdisjoint(self.tempo_tags)
+        return not set(re.findall(_WORD, tag.casefold())).isdisjoint(self.tempo_tags)
 
     def keeps_tags(self, rate: float) -> bool:
         """Whether words for tempo stay true at so many times the speed."""
@@ -207,15 +216,17 @@ def _verdicts(kind: str, changes: Sequence[Change], policy: Policy, values: Coll
         elif aspect == "speed":
             yield _sped(kind, effect, [change.rate for change in changes], policy, values)
         elif aspect == "reverse":
-            yield Verdict("transformed", "times turned round") if kind in _TIMED else Verdict("unchanged", "kept")
+            yield Verdict("transformed", "times turned round") if base(kind) in _TIMED else Verdict("unchanged", "kept")
         elif effect == "equal":
             yield Verdict("refused", "refused unless equal")
         elif effect == "united":
             yield Verdict("transformed", "united")
+        elif aspect == "stems" and effect == "unchanged" and rule.mix == "united" and any(change.swapped for change in changes):
+            yield Verdict("transformed", "united")  # what other stems leave alone comes with those that another track lends
         elif effect == "named":
             names = ", ".join(dict.fromkeys(name for change in changes for name in (*change.gone, *change.swapped)))
             yield Verdict("dropped", f"dropped where they name {names}")
-    if kind in _TIMED and any(change.offset for change in changes):
+    if base(kind) in _TIMED and any(change.offset for change in changes):
         yield Verdict("transformed", "times moved")
 
 
@@ -240,7 +251,7 @@ def _sped(kind: str, effect: str, rates: Sequence[float], policy: Policy, values
         words = [*policy.tempo_tags[:2], "…"] if values is None else sorted(filter(policy.speaks_of_tempo, values))
         if words:
             return Verdict("refused", f"refused beyond × {_range(policy.tags_keep_within)}: {', '.join(words)}")
-    return Verdict("transformed", f"times ÷ {_range(rates)}") if kind in _TIMED else Verdict("unchanged", "kept")
+    return Verdict("transformed", f"times ÷ {_range(rates)}") if base(kind) in _TIMED else Verdict("unchanged", "kept")
 
 
 def _range(values: Sequence[float], form: str = ".4g") -> str:
@@ -249,12 +260,38 @@ def _range(values: Sequence[float], form: str = ".4g") -> str:
 
 
 def contract(chain: Iterable[Augmentation], policy: Policy, kinds: Kinds) -> list[Row]:
-    """What each augmentation does to each kind. Those within Chain and OneOf count one by one."""
-    return [
+    """What each augmentation does to each kind. Those within Chain and OneOf count one by one; speeds that are kept singly and are too
+    much together get a row of their own."""
+    chain = tuple(chain)
+    rows = [
         (each.label(), kind, verdict(kind, each.extremes(), policy, kinds[kind] if isinstance(kinds, Mapping) else None))
         for each in singly(chain)
         for kind in kinds
     ]
+    low, high = _speeds(chain)
+    single = {kind for _, kind, said in rows if said.effect == "refused"}
+    for kind in kinds:
+        values = kinds[kind] if isinstance(kinds, Mapping) else None
+        together = _sped(kind, policy.rule(kind).speed, (low, high), policy, values)
+        if together.effect == "refused" and kind not in single:
+            rows.append((f"all together {_range((low, high))} × speed", kind, together))
+    return rows
+
+
+def _speeds(chain: Iterable[Augmentation]) -> tuple[float, float]:
+    """The slowest and the fastest that a chain can get."""
+    low = high = 1.0
+    for each in chain:
+        if isinstance(each, OneOf):
+            ends = [_speeds([child]) for child in each.of]
+        elif isinstance(each, Chain):
+            ends = [_speeds(each.of)]
+        else:
+            ends = [(change.rate, change.rate) for change in each.extremes()]
+        if each.p < 1:
+            ends.append((1.0, 1.0))
+        low, high = low * min(end[0] for end in ends), high * max(end[1] for end in ends)
+    return low, high
 
 
 def refused(chain: Iterable[Augmentation], policy: Policy, kinds: Kinds) -> list[Row]:

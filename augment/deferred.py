@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
 
 Wave = tuple["torch.Tensor", list[int]]  # (clips, samples), and how many samples of each clip are sound
 
+_ROUNDED = 0.001  # seconds by which a clip may be longer than its window, as it was cut and resampled to whole samples
+
 
 @dataclass(frozen=True)
 class Unfinished:
     """A batch of which some clips have draws pending. It holds no more sound than a GPU needs, and can be sent there.
 
-    parts: rows of the batch, and those clips: packed at all rates if they are done, at their views' rate if not.
+    seconds: the batch's.
+    parts: rows of the batch, and those clips: packed at all rates if they are done; if not, at their views' rate and whole, as what lies
+        beyond the window counts too in what is still to be done to them (how loud they are).
     pending: for each clip of the batch the draws that are still to be done.
     """
 
+    seconds: float | None
     parts: tuple[tuple[tuple[int, ...], Batch], ...]
     pending: tuple[tuple[Draw, ...], ...]
 
@@ -41,14 +47,17 @@ def hold(batch: Batch, sample_rates: Sequence[int]) -> Unfinished:
         masks = tuple(mask for draw in clip.pending if draw["use"] == "SpecMask" for mask in drawn(draw))
         clips.append(replace(clip, masks=clip.masks + masks, pending=()))
         steps.append(tuple(draw for draw in clip.pending if draw["use"] != "SpecMask"))
-    rows: dict[int, list[int]] = {}
+    rows: dict[tuple[int, int], list[int]] = {}
     for row, clip in enumerate(clips):
-        rows.setdefault(clip.sample_rate if steps[row] else 0, []).append(row)
+        rate = clip.sample_rate if steps[row] else 0
+        # In whole windows, so that long clips fill groups too, and a clip's sound does not depend on its company.
+        windows = math.ceil((len(clip.samples) / rate - _ROUNDED) / batch.seconds) if rate and batch.seconds else 1
+        rows.setdefault((rate, max(1, windows)), []).append(row)
     parts = []
-    for rate, chosen in rows.items():
-        part = Batch([clips[row] for row in chosen], batch.seconds, batch.announced)
+    for (rate, windows), chosen in rows.items():
+        part = Batch([clips[row] for row in chosen], batch.seconds and windows * batch.seconds, batch.announced)
         parts.append((tuple(chosen), part.pack([rate] if rate else sample_rates)))
-    return Unfinished(tuple(parts), tuple(steps))
+    return Unfinished(batch.seconds, tuple(parts), tuple(steps))
 
 
 def finish(held: Unfinished, sample_rates: Sequence[int], device: str) -> tuple[Batch | None, list[tuple[Clip, Unfit]]]:
@@ -74,13 +83,13 @@ def finish(held: Unfinished, sample_rates: Sequence[int], device: str) -> tuple[
     for places, part in held.parts:
         steps = [held.pending[place] for place in places]
         if any(steps):
-            made, peaks, found = _finished(part, steps, sample_rates, device)
+            made, peaks, found = _finished(part, steps, sample_rates, held.seconds, device)
         else:
             made = {rate: (torch.tensor(part.wave(rate), device=device), part.samples(rate)) for rate in sample_rates}
             peaks, found = [clip.peak for clip in part.clips], [None] * len(part)
         rows += places
         clips += [replace(clip, peak=peak) for clip, peak in zip(part.clips, peaks, strict=True)]
-        sound += part.sound
+        sound += [min(seconds, held.seconds or math.inf) for seconds in part.sound]
         errors += found
         for rate in sample_rates:
             waves[rate].append(made[rate])
@@ -89,8 +98,7 @@ def finish(held: Unfinished, sample_rates: Sequence[int], device: str) -> tuple[
     kept = [at for at in order if not errors[at]]
     if not kept:
         return None, unfit
-    first = held.parts[0][1]
-    batch = Batch([clips[at] for at in kept], first.seconds, first.announced, device)
+    batch = Batch([clips[at] for at in kept], held.seconds, held.parts[0][1].announced, device)
     batch.sound = [sound[at] for at in kept]
     for rate, pieces in waves.items():
         counts = [count for _, samples in pieces for count in samples]
@@ -99,9 +107,9 @@ def finish(held: Unfinished, sample_rates: Sequence[int], device: str) -> tuple[
 
 
 def _finished(
-    part: Batch, steps: Sequence[Sequence[Draw]], sample_rates: Sequence[int], device: str
+    part: Batch, steps: Sequence[Sequence[Draw]], sample_rates: Sequence[int], seconds: float | None, device: str
 ) -> tuple[dict[int, Wave], list[float], list[Unfit | None]]:
-    """What clips of one rate become: their sound at all rates, their peaks, and what was wrong."""
+    """What clips of one rate become: so many seconds of their sound at all rates, their peaks, and what was wrong."""
     import torch
 
     from augment.batched import apply
@@ -112,7 +120,7 @@ def _finished(
     waves: dict[int, Wave] = {}
     for wanted in sample_rates:
         wave = resample_torch(made, rate, wanted)
-        length = wave.shape[1] if part.seconds is None else round(part.seconds * wanted)
+        length = wave.shape[1] if seconds is None else round(seconds * wanted)
         counts = [min(resampled_length(samples, rate, wanted), length) for samples in part.samples(rate)]
         # A window's length may be rounded the other way at this rate; and the filter rings on where a clip ends.
         wave = torch.nn.functional.pad(wave, (0, length - wave.shape[1]))

@@ -160,7 +160,8 @@ def _other(spec: Augmentation, rng: np.random.Generator, sound: Sound, scene: Sc
     name, total = type(spec).__name__, len(scene.others)
     # One more than are tried, as the clip's own track may be among them.
     order = rng.choice(total, min(total, _TRIES + 1), replace=False) if total else ()
-    candidates = [each for each in (scene.others[int(index)] for index in order) if each.track_id != scene.track_id][:_TRIES]
+    shunned = {scene.track_id, *scene.without}
+    candidates = [each for each in (scene.others[int(index)] for index in order) if each.track_id not in shunned][:_TRIES]
     if not candidates:
         raise Unfit(f"{name} needs another track, and there is none", "no other track", f"scan more recordings, or take {name} out")
     for each in candidates:

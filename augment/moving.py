@@ -49,10 +49,10 @@ def view_labels(
     own = [label for label in labels if label.track_id == track_id]
     length = lineage.samples / lineage.sample_rate
     present = taken((label for label in own if label.view_id is None and label.clip_id in (None, clip_id)), policy, start, length)
-    end = lineage.sound if window_seconds is None else min(lineage.sound, window_seconds)
+    heard = _heard(lineage, window_seconds)
     found = []
     for each in moved(present, steps(lineage), policy, labels_of):
-        span = each.span and cut(each.span, end)
+        span = each.span and cut(each.span, heard)
         value = each.value()
         if value is not None and (span or each.span is None):
             found.append((each.label.label_id, _written(each.label, span, value, clip_id, view_id)))
@@ -91,7 +91,8 @@ def to_track(
         raise ValueError(f"label {label.kind} {label.value!r}: speaks of a track, not of a clip; to_track moves those with a clip_id")
     rule, back = policy.rule(label.kind), steps(lineage)
     rate, semitones = math.prod(step.change.rate for step in back), sum(step.change.semitones for step in back)
-    span = cut((0.0, lineage.sound) if label.start is None else (label.start, label.start + (label.duration or 0.0)), lineage.sound)
+    whole = 0.0, _heard(lineage, window_seconds)
+    span = cut(whole if label.start is None else (label.start, label.start + (label.duration or 0.0)), lineage.sound)
     under_way = Moving(label, rule, span, rate=rate)
     for step in reversed(back):
         under_way.span = under_way.span and backward(under_way.span, step)
@@ -113,6 +114,11 @@ def to_track(
     if label.start is None and window_seconds is None and end - begin > lineage.samples / lineage.sample_rate - LEAST:
         return _written(label, None, value, None, None)
     return _written(label, (begin + start, end + start), value, None, None)
+
+
+def _heard(lineage: Lineage, window_seconds: float | None) -> float:
+    """Seconds of a view that anybody hears: no more than the window."""
+    return lineage.sound if window_seconds is None else min(lineage.sound, window_seconds)
 
 
 def _carried(each: Moving, step: Step) -> bool:

@@ -80,6 +80,8 @@ class Audiomentations(Timbre):
         known = [each for each in inspect.signature(_class(name).__init__).parameters if each not in ("self", "p")]
         if strange := [each for each in self.parameters if each not in known]:
             raise ValueError(f"Audiomentations.parameters: {name} has no {strange[0]!r}, only {', '.join(known) or 'none'}")
+        if endless := [f"{key}={value}" for key, value in self.parameters.items() if isinstance(value, float) and not math.isfinite(value)]:
+            raise ValueError(f"Audiomentations.parameters: {name} needs finite numbers, got {endless[0]}")
         # Tried once on a second of sound, as some arguments are not looked at before they are used.
         said = ", ".join(f"{key}={value!r}" for key, value in self.parameters.items())
         trial = np.sin(np.arange(_TRIAL, dtype=np.float32))

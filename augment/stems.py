@@ -68,15 +68,18 @@ class Remix(Augmentation):
         whole: list[Draw] = [{"name": name, "uri": uri, "start": scene.start, "gain_db": 0.0} for name, uri in found]
         if not _alike(sound.samples, _sum(whole, sound)):
             return {"stems": []}
-        dropped = rng.random(len(found)) < self.p_drop
-        dropped[rng.integers(len(found))] &= not dropped.all()
+        # Stems of one name go together: with one of them still heard, nobody could say whose labels are gone.
+        names = list(dict.fromkeys(name for name, _ in found))
+        dropped = rng.random(len(names)) < self.p_drop
+        dropped[rng.integers(len(names))] &= not dropped.all()
+        gone = [name for name, drop in zip(names, dropped, strict=True) if drop]
         swapped = rng.random(len(found)) < self.p_swap
         stems = []
-        for stem, drop, swap in zip(whole, dropped, swapped, strict=True):
+        for stem, swap in zip(whole, swapped, strict=True):
             stem["gain_db"] = uniform(rng, self.low_db, self.high_db)
-            if not drop:
+            if stem["name"] not in gone:
                 stems.append(stem | (self._of_another(stem["name"], rng, sound, scene) if swap else {}))
-        return {"stems": stems, "gone": [stem["name"] for stem, drop in zip(whole, dropped, strict=True) if drop]}
+        return {"stems": stems, "gone": gone}
 
     def _of_another(self, name: str, rng: np.random.Generator, sound: Sound, scene: Scene) -> Draw:
         """Where another track's stem of this name is read; nothing if there is none."""
@@ -84,7 +87,7 @@ class Remix(Augmentation):
         for index in rng.choice(total, min(total, _TRIES), replace=False) if total else ():
             other = scene.others[int(index)]
             spare = int((other.seconds - _SLACK - sound.seconds) * 1000)
-            if other.track_id == scene.track_id or spare < 0:
+            if other.track_id == scene.track_id or other.track_id in scene.without or spare < 0:
                 continue
             try:
                 for uri in (uri for found, uri in _stems(other.uri, self.stems) if found == name):
@@ -113,9 +116,8 @@ class Remix(Augmentation):
 
     @classmethod
     def change(cls, draw: Draw) -> Change:
-        """What is heard no longer, and what is another's. A name that several stems share is gone with the last."""
-        heard = {stem["name"] for stem in draw["stems"]}
-        gone = tuple(dict.fromkeys(name for name in draw.get("gone", ()) if name not in heard))
+        """What is heard no longer, and what is another's."""
+        gone = tuple(draw.get("gone", ()))
         lent = [stem for stem in draw["stems"] if "track_id" in stem]
         guests = tuple(Guest(stem["track_id"], stem["start"], stem["seconds"]) for stem in lent)
         return Change(timbre=bool(draw["stems"]), guests=guests, gone=gone, swapped=tuple(dict.fromkeys(stem["name"] for stem in lent)))

@@ -213,7 +213,7 @@ class Filter(Timbre):
     use: Literal["Filter"] = "Filter"
 
     kind: Kind
-    low_hz: float = Field(gt=0, description="lowest cutoff or centre")
+    low_hz: float = Field(ge=0.001, description="lowest cutoff or centre, 0.001 or more")
     high_hz: float = Field(gt=0, description="highest cutoff or centre")
     rolloff_db: int = Field(12, ge=6, le=48, multiple_of=6, description="dB per octave; of lowpass, highpass, bandpass, bandstop")
     q_low: float = Field(0.7, ge=0.1, le=30, description="centre / bandwidth of a band or peak; how steep a shelf is")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -140,19 +141,25 @@ def stays(each: Moving, step: Step, aspects: Iterable[Aspect], policy: Policy) -
 
 
 def names(value: str, stems: Iterable[str]) -> bool:
-    """Whether a label names a stem: all words of its name are among the label's.
+    """Whether a label names a stem: all words of its name are among the label's; a name without words is none.
 
-    >>> names("Female vocals", ("vocals",)), names("contrabass", ("bass",))
-    (True, False)
+    >>> names("Female vocals", ("vocals",)), names("contrabass", ("bass",)), names("electric guitar", ("electric_guitar",))
+    (True, False, True)
     """
-    words = set(re.findall(r"\w+", value.casefold()))
-    return any(words.issuperset(re.findall(r"\w+", stem.casefold())) for stem in stems)
+    words = _words(value)
+    return any(words >= stem for stem in map(_words, stems) if stem)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", text.casefold()))
 
 
 def refuse(label: Label, step: Step, why: str, policy: Policy) -> bool:
     """False, as the label does not stay. Raises: ContractError if the policy is to stop."""
     if policy.on_refused == "stop":
-        way_out = f'state a rule in [labels.rules.{base(label.kind)}], or set labels.on_refused = "drop"'
+        kind = base(label.kind)
+        key = kind if re.fullmatch(r"[A-Za-z0-9_-]+", kind) else json.dumps(kind)  # in TOML a dot would open another table
+        way_out = f'state a rule in [labels.rules.{key}], or set labels.on_refused = "drop"'
         raise ContractError(f"{step.use}: {label.kind} {label.value[:60]!r} {why}; {way_out}")
     return False
 

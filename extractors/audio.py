@@ -14,7 +14,7 @@ An MP3 that is damaged midway makes mpg123, inside libsndfile, write to the proc
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Protocol
@@ -38,9 +38,10 @@ from extractors.containers import (
 )
 from extractors.cutting import Fill, Samples, cut, skip, take
 
-__all__ = ["AudioError", "AudioInfo", "clips", "probe", "read", "resample", "stream", "truncated"]
+__all__ = ["AudioError", "AudioInfo", "clips", "probe", "read", "resample", "stream", "stretches", "truncated"]
 
 _BLOCK = 1 << 18  # values decoded at a time: a megabyte, to stay in the cache
+_NOTHING: Samples = np.empty(0, np.float32)
 _HELD = 4096  # samples kept back at the end of an M4A, whose last frame is longer than the sound
 _DEMUXERS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpegts,ogg,tak,tta,w64,wav,wv"
 
@@ -49,8 +50,10 @@ class _Decoder(Protocol):
     def info(self) -> AudioInfo: ...
     @property
     def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
     def fill(self, out: Samples) -> int:
-        """Put the next samples into out (n,); fewer than n only at the end."""
+        """Put the next samples into out, (n,) mono or (n, channels); fewer than n only at the end."""
         ...
 
     def seek(self, start: int) -> bool:
@@ -60,7 +63,11 @@ class _Decoder(Protocol):
     def close(self) -> None: ...
 
 
-def _mono(channels: list[Samples], out: Samples) -> None:
+def _put(channels: list[Samples], out: Samples) -> None:
+    """Channels into (n, channels), or their mean into (n,)."""
+    if out.ndim == 2:
+        np.stack(channels, axis=1, out=out)
+        return
     # Column by column: a mean over the axis of interleaved samples takes 36 times as long.
     if len(channels) == 1:
         out[:] = channels[0]
@@ -86,8 +93,8 @@ class _Libsndfile:
     def __init__(self, descriptor: int) -> None:
         self._file = _Forward(descriptor, closefd=False)
         self._descriptor = descriptor
-        self._channels = int(self._file.channels)
-        self._buffer = np.empty((max(1, _BLOCK // self._channels), self._channels), np.float32)
+        self.channels = int(self._file.channels)
+        self._buffer = np.empty((max(1, _BLOCK // self.channels), self.channels), np.float32)
         self._position = 0
         self._ended = False
 
@@ -101,14 +108,14 @@ class _Libsndfile:
         known = container != "FLAC" or self._file.frames < 1 << 40
         seconds = self._file.frames / self.sample_rate if known else _counted_seconds(self._descriptor)
         name = "wav" if container == "WAVEX" else container.lower()
-        return AudioInfo(name, seconds, self.sample_rate, self._channels, pcm_is_complete(self._file.extra_info))
+        return AudioInfo(name, seconds, self.sample_rate, self.channels, pcm_is_complete(self._file.extra_info))
 
     def fill(self, out: Samples) -> int:
         done = 0
         while done < len(out) and not self._ended:
             block = self._buffer[: len(out) - done]
             frames = self._read(block)
-            _mono(list(block[:frames].T), out[done : done + frames])
+            _put(list(block[:frames].T), out[done : done + frames])
             done += frames
         return done
 
@@ -167,8 +174,8 @@ class _FFmpeg:
         self._frames = self._input.decode(self._stream)
         self._fifo = av.AudioFifo()
         # Beyond eight channels PyAV takes for planes what lies behind them.
-        self._channels = int(self._context.channels)
-        self._format = "fltp" if self._channels <= 8 else "flt"
+        self.channels = int(self._context.channels)
+        self._format = "fltp" if self.channels <= 8 else "flt"
         self._convert = av.AudioResampler(format=self._format)
         self._held = _HELD if "mov" in self._input.format.name else 0
         self._decoded = 0
@@ -194,7 +201,7 @@ class _FFmpeg:
             seconds = Fraction(_counted_seconds(self._descriptor))
         check = {"ogg": ogg_is_complete, "mp3": mp3_is_complete}.get(self._input.format.name)
         complete = check is None or check(self._descriptor, self._size)
-        return AudioInfo(name, float(seconds), self.sample_rate, self._channels, complete)
+        return AudioInfo(name, float(seconds), self.sample_rate, self.channels, complete)
 
     def fill(self, out: Samples) -> int:
         done = 0
@@ -209,8 +216,8 @@ class _FFmpeg:
             if self._format == "fltp":
                 channels = [np.frombuffer(plane, np.float32, frames) for plane in frame.planes]
             else:
-                channels = list(np.frombuffer(frame.planes[0], np.float32, frames * self._channels).reshape(frames, -1).T)
-            _mono(channels, out[done : done + frames])
+                channels = list(np.frombuffer(frame.planes[0], np.float32, frames * self.channels).reshape(frames, -1).T)
+            _put(channels, out[done : done + frames])
             done += frames
         return done
 
@@ -220,7 +227,7 @@ class _FFmpeg:
                 frame = next(self._frames, None)
                 if frame is None:
                     break
-                if (frame.sample_rate, frame.layout.nb_channels) != (self._sample_rate, self._channels):
+                if (frame.sample_rate, frame.layout.nb_channels) != (self._sample_rate, self.channels):
                     break  # joined from different files; the queue itself does not look, and writes past its end
                 frame.pts = None
                 self._decoded += frame.samples
@@ -286,7 +293,7 @@ def _sound(decoder: _Decoder, name: str, drawn: int = 0) -> Fill:
             frames = decoder.fill(piece)
             finite = np.isfinite(piece[:frames])
             if not finite.all():
-                at = (drawn + filled + int(np.argmin(finite))) / decoder.sample_rate
+                at = (drawn + filled + int(np.argmin(finite)) * len(finite) // finite.size) / decoder.sample_rate
                 message = f"{name}: not finite: NaN or infinity at {at:.3f} s"
                 raise AudioError(message, "not finite", "export it again from its source, as integers")
             filled += frames
@@ -355,11 +362,57 @@ def read(path: str | bytes, start: int, frames: int) -> Samples:
     """
     if start < 0 or frames < 0:
         raise ValueError(f"read needs start >= 0 and frames >= 0, got start={start} frames={frames}")
+    [samples] = stretches(path, [(start, frames)])
+    return samples
+
+
+def stretches(
+    path: str | bytes, places: Iterable[tuple[int, int]], sample_rate: int | None = None, stereo: bool = False
+) -> Iterator[Samples]:
+    """Several stretches as `read` gives them, decoded in one pass; in memory are the one at hand and the one before.
+
+    Args:
+        places: (start, frames) of each, by start; they may overlap.
+        sample_rate: what the catalog says of the file (Hz); None: not looked at.
+        stereo: keep the channels of a file that has two.
+    Yields:
+        (frames,) float32, mono, or (frames, 2).
+    Raises:
+        AudioError: as in `read`, and as in `clips` if the rate is another.
+    """
+    name = display_name(path)
     with _open(path) as decoder:
-        if decoder.seek(start):
-            return take(_sound(decoder, display_name(path), start), frames)
-        fill = _sound(decoder, display_name(path))
-        return take(fill, frames if skip(fill, start) == start else 0)
+        if sample_rate is not None:
+            _same(decoder, name, sample_rate)
+        width = 2 if stereo and decoder.channels == 2 else 1
+        fill = _flat(_sound(decoder, name), width)
+        held, begin, drawn = _NOTHING, 0, 0  # values, `width` of them to a sample
+        for start, frames in places:
+            if start * width < drawn:
+                held = held[start * width - begin :]
+            else:
+                held = _NOTHING
+                if decoder.seek(start):
+                    fill, drawn = _flat(_sound(decoder, name, start), width), start * width
+                else:
+                    drawn += skip(fill, start * width - drawn)
+            begin = start * width
+            if len(held) < frames * width and drawn == begin + len(held):  # else the file ended before
+                held = take(fill, frames * width, held)
+                drawn = begin + len(held)
+            found = held[: frames * width]
+            yield found.reshape(-1, 2) if width == 2 else found
+
+
+def _same(decoder: _Decoder, name: str, sample_rate: int) -> None:
+    if decoder.sample_rate != sample_rate:
+        message = f"{name}: has {decoder.sample_rate} Hz, not the {sample_rate} Hz that it was scanned with"
+        raise AudioError(message, "changed", "scan again: this is another file under the old name")
+
+
+def _flat(fill: Fill, width: int) -> Fill:
+    """A `fill` of (n, width) as one of interleaved values."""
+    return fill if width == 1 else lambda out: width * fill(out.reshape(-1, width))
 
 
 def clips(path: str | bytes, track_id: str, sample_rate: int, window: Window) -> Generator[Clip, None, int]:
@@ -376,9 +429,7 @@ def clips(path: str | bytes, track_id: str, sample_rate: int, window: Window) ->
     """
     name = display_name(path)
     with _open(path) as decoder:
-        if decoder.sample_rate != sample_rate:
-            message = f"{name}: has {decoder.sample_rate} Hz, not the {sample_rate} Hz that it was scanned with"
-            raise AudioError(message, "changed", "scan again: this is another file under the old name")
+        _same(decoder, name, sample_rate)
         return (yield from cut(_sound(decoder, name), track_id, sample_rate, window))
 
 

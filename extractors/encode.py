@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,13 @@ from numpy.typing import NDArray
 BLOCK = 44_100
 
 
-def write(path: str | Path, samples: NDArray[np.float32], sample_rate: int, tags: Mapping[str, str] | None = None) -> None:
+# Nominal bit rates of Vorbis at its qualities 0, 0.1, …, 1 (kbit/s, 44.1 kHz stereo), as libvorbis documents them.
+VORBIS_KBPS = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
+
+
+def write(
+    path: str | Path, samples: NDArray[np.float32], sample_rate: int, tags: Mapping[str, str] | None = None, kbps: int | None = None
+) -> None:
     """Encode sound in the format that the name's ending says.
 
     Args:
@@ -22,8 +29,10 @@ def write(path: str | Path, samples: NDArray[np.float32], sample_rate: int, tags
         samples: (frames, channels) or (frames,) float32 in [-1, 1].
         sample_rate: Hz.
         tags: title, artist, album, license and the like, by those names.
+        kbps: kbit/s of .mp3, constant then, so that players find every second by its byte; about so many of .ogg. The encoders' choice
+            if None.
     Raises:
-        ValueError: an ending that is none of these, or tags for a wav file.
+        ValueError: an ending that is none of these, tags for a wav file, or a bit rate for mp3 below 32 kHz.
     """
     import soundfile
 
@@ -39,7 +48,8 @@ def write(path: str | Path, samples: NDArray[np.float32], sample_rate: int, tags
     # Whole or absent: a name that readers see never holds half a file.
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{ending}")
     try:
-        with soundfile.SoundFile(unfinished, "w", sample_rate, samples.shape[1], format=kind, subtype=subtype) as file:
+        options = _rate(ending, sample_rate, kbps) if kbps else {}
+        with soundfile.SoundFile(unfinished, "w", sample_rate, samples.shape[1], format=kind, subtype=subtype, **options) as file:
             for start in range(0, len(samples), BLOCK):
                 file.write(samples[start : start + BLOCK])
         _tag(unfinished, ending, tags or {})
@@ -48,6 +58,18 @@ def write(path: str | Path, samples: NDArray[np.float32], sample_rate: int, tags
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _rate(ending: str, sample_rate: int, kbps: int) -> dict[str, Any]:
+    """libsndfile's words for a bit rate: a compression level from 0 (best) to 1."""
+    if ending == ".ogg":
+        quality = float(np.interp(kbps, VORBIS_KBPS, np.linspace(0, 1, len(VORBIS_KBPS))))
+        return {"compression_level": 1 - quality}
+    if ending != ".mp3":
+        return {}
+    if sample_rate < 32_000:
+        raise ValueError(f"mp3: a bit rate is for 32, 44.1 and 48 kHz, not {sample_rate} Hz")
+    return {"bitrate_mode": "CONSTANT", "compression_level": (320 - min(320, max(32, kbps))) / (320 - 32)}
 
 
 def _tag(path: Path, ending: str, tags: Mapping[str, str]) -> None:

@@ -39,7 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = 130
         except BrokenPipeError:
             code = 1
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            named = error.filename is not None and error.strerror
+            print(f"earmark: {error.filename}: {error.strerror}" if named else f"earmark: {error}", file=sys.stderr)
+            code = 2
+        except ValueError as error:
             print(f"earmark: {error}", file=sys.stderr)
             code = 2
         except Exception as error:
@@ -112,10 +116,12 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
     engine = _engine(options, recipe, store.root)
     with shards_bar() as tell:
         summary = run(store, recipe, engine, options.retry_rejects, tell)
-    if not summary.interrupted and store.names("labels") and store.names("views", summary.variants["views"]):
-        with bar("moving labels", "shards") as advance:
-            summary.variants["view_labels"] = relabel(store, recipe, advance).variant
-    _show(result, options.json, _facts(summary, store.root), _text(summary, store.root))
+    try:
+        if not summary.interrupted and store.names("labels") and store.names("views", summary.variants["views"]):
+            with bar("moving labels", "shards") as advance:
+                summary.variants["view_labels"] = relabel(store, recipe, advance).variant
+    finally:  # what was heard is told, even if labels that came in meanwhile cannot be moved
+        _show(result, options.json, _facts(summary, store.root), _text(summary, store.root))
     if summary.interrupted:
         print("stopped; the same command goes on where it stopped", file=sys.stderr)
         result.flush()
@@ -188,14 +194,18 @@ def _check_augmentations(recipe: Recipe) -> None:
 
 
 def _labels_add(options: argparse.Namespace, result: IO[str]) -> int:
-    from pipelines.gather import add, gather
+    from pipelines.gather import add, gather, waiting
     from pipelines.store import Store
 
     store = Store(options.store)
     labels = gather(store, options.source)
     new = add(store, labels)
-    there = "" if new == len(labels) else f"; {len(labels) - new} were there already"
-    _show(result, options.json, {"labels": len(labels), "new": new}, f"{new} labels added{there}")
+    text = f"{new} labels added" + (f"; {len(labels) - new} were there already" if new < len(labels) else "")
+    if outside := sum(row["stage"] == "labels" for row in store.open_rejects()):
+        text += f"\n{outside} recordings have labels beyond their end ('earmark rejects --store {store.root}' tells more)"
+    if lost := waiting(store, labels):
+        text += f"\n{lost} labels speak of clips or views that no run on this store has made: until one does they have no effect"
+    _show(result, options.json, {"labels": len(labels), "new": new}, text)
     return 0
 
 
@@ -238,6 +248,7 @@ def _rejects(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _recipe_check(options: argparse.Namespace, result: IO[str]) -> int:
+    from annotation.kinds import base
     from augment.contract import RULES, contract, refused, text
     from pipelines.estimate import estimate
     from pipelines.recipe import load
@@ -254,8 +265,13 @@ def _recipe_check(options: argparse.Namespace, result: IO[str]) -> int:
     lines = [str(found)]
     if rows:
         lines.append(f"\nwhat becomes of labels{'' if held else ' (of every kind that has a rule)'}:\n{text(rows)}")
+    idle = sorted(set(recipe.labels.rules) - {name for kind in held for name in (kind, base(kind))}) if held else []
+    if idle:
+        lines.append(f"\nno label is of the kind of [labels.rules.{'], [labels.rules.'.join(idle)}]; there are {', '.join(held)}")
     if stops:
         lines.append('\na run would stop for what is refused; on_refused = "drop" under [labels] leaves such labels out of the views')
+    elif recipe.labels.on_refused == "drop" and any(said.effect == "refused" for _, _, said in rows):
+        lines.append("\nwhat is refused is left out of the views")
     table = [{"augmentation": label, "kind": kind, "effect": said.effect, "how": said.how} for label, kind, said in rows]
     _show(result, options.json, {**asdict(found), "contract": table, "stops": len(stops)}, "\n".join(lines))
     return 1 if stops else 0

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import tomllib
 from collections import Counter
-from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from augment import AUGMENTATIONS
 from augment.augmentation import Augmentation
@@ -25,11 +22,12 @@ from augment.stems import remix_leads
 from extractors import EXTRACTORS
 from extractors.clip import Window
 from extractors.extractor import Extractor
+from pipelines.places import FileError, load_toml
 
 NAMED: dict[str, type[BaseModel]] = {each.__name__: each for each in (*EXTRACTORS, *AUGMENTATIONS)}
 
 
-class RecipeError(ValueError):
+class RecipeError(FileError):
     """A recipe that cannot be understood: file, place, value and what would be right."""
 
 
@@ -139,87 +137,4 @@ def load(path: str | Path) -> Recipe:
     Raises:
         RecipeError: file, line, place, value and the choices, in one line per mistake.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror}; name a recipe, as in 'earmark run recipe.toml --store STORE'") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from error
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise RecipeError(_explain(Path(path).name, text, error.errors())) from error
-
-
-def _explain(file: str, text: str, mistakes: Sequence[Any]) -> str:
-    """One line for each of pydantic's errors, in the file's order."""
-    # An extractor that is wrong is not counted, so that the tuple is "too short" as well.
-    told = [each for each in mistakes if each["type"] != "too_short"] or mistakes
-    lines = sorted(_explain_one(text, mistake) for mistake in told)
-    return "\n".join(f"{file}, line {line}: {said}" if line else f"{file}: {said}" for line, said in lines)
-
-
-def _explain_one(text: str, mistake: Any) -> tuple[int, str]:
-    """The line that a mistake is in, and what to say."""
-    # The union's tag stands in the location although the user never wrote it there.
-    location = [key for key in mistake["loc"] if key not in NAMED]
-    message = mistake["msg"].removeprefix("Value error, ")
-    value = mistake.get("input")
-    if mistake["type"] == "extra_forbidden":
-        message = f"no such setting; there are {', '.join(_choices(mistake['loc']))}"
-        value = None
-    elif mistake["type"] == "union_tag_invalid":
-        location.append("use")
-        message = f"{value.get('use')!r} is not one of {mistake['ctx']['expected_tags'].replace(chr(39), '')}"
-        value = None
-    elif mistake["type"] == "union_tag_not_found":
-        location.append("use")
-        of = AUGMENTATIONS if location[0] == "augment" else EXTRACTORS
-        message = f"missing; say which: {', '.join(each.__name__ for each in of)}"
-        value = None
-    elif isinstance(value, dict | list | tuple) or mistake["type"] == "missing":
-        value = None
-    match = re.match(r"((?:extract|augment|views)[\[\].\w]*): (.*)", message)
-    if match:  # written by the model's own validator, which knows the place better
-        place, message = match[1], match[2]
-        location = [int(key) if key.isdigit() else key for key in re.findall(r"\w+", place)]
-    else:
-        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in location).lstrip(".")
-    given = f", got {value!r}" if value is not None else ""
-    return _line(text, location), f"{place or 'recipe'}: {message}{given}"
-
-
-def _choices(location: tuple[Any, ...]) -> list[str]:
-    """The settings that may stand beside the one at `location`."""
-    model: type[BaseModel] = Recipe
-    for key in location[:-1]:
-        if key in NAMED:
-            model = NAMED[key]
-        elif key in model.model_fields:
-            kind = model.model_fields[key].annotation
-            kind = next((each for each in get_args(kind) if isinstance(each, type) and issubclass(each, BaseModel)), kind)
-            model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
-    return sorted(model.model_fields)
-
-
-def _line(text: str, location: list[Any]) -> int:
-    """The line in the TOML text that a location speaks of; 0 where it cannot be told."""
-    header, index, key = "", 0, ""
-    names = [each for each in location if isinstance(each, str)]
-    indices = [each for each in location if isinstance(each, int)]
-    if names and indices:
-        header, index, key = names[0], indices[0], names[1] if len(names) > 1 else ""
-    elif names:
-        header, key = ".".join(names[:-1]), names[-1]
-    section, count, start = "", -1, 0
-    for number, line in enumerate(text.splitlines(), 1):
-        heading = re.match(r"\s*\[+\s*([\w.]+)\s*\]+", line)
-        if heading:
-            section = heading[1]
-            count += section == header
-            if section in (header, key) and count in (index, -1):
-                start = number
-        if section == header and (not header or count == index) and key and re.match(rf"\s*{re.escape(key)}\s*=", line):
-            return number
-    return start
+    return load_toml(path, Recipe, NAMED, "name a recipe, as in 'earmark run recipe.toml --store STORE'", RecipeError)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from annotation.labels import Label, from_rows, schema
+from annotation.revisions import SILENT
 from augment.chain import Lineage
 from augment.contract import ContractError, Policy, refused, text
 from augment.moving import to_track, view_labels
@@ -23,6 +24,8 @@ from pipelines.store import Store
 from pipelines.versions import versions
 
 TABLE = "view_labels"
+# Raised whenever the same labels and views would give other rows than before: it is part of the name of every part.
+VERSION = 1
 # A label's own columns that a row of `view_labels` has too.
 SAME = ("clip_id", "view_id", "track_id", "kind", "start", "duration", "value", "author", "author_kind", "confidence", "campaign", "at")
 SCHEMA = pa.schema([pa.field("view", pa.int32()), *(schema().field(name) for name in SAME), pa.field("source", pa.string())])
@@ -39,11 +42,11 @@ class Relabelled:
 
 
 def kinds(store: Store) -> dict[str, list[str]]:
-    """The kinds of label that a store holds, and what they say."""
-    rows = store.read("labels", ["kind", "value"])
+    """The kinds of label that a store holds, and what they say; what was corrected since is not counted."""
+    rows = store.read("labels", ["label_id", "kind", "value", "replaces"])
     if rows is None:
         return {}
-    grouped = rows.group_by("kind").aggregate([("value", "distinct")]).sort_by("kind")
+    grouped = standing(rows).group_by("kind").aggregate([("value", "distinct")]).sort_by("kind")
     return dict(zip(grouped.column("kind").to_pylist(), grouped.column("value_distinct").to_pylist(), strict=True))
 
 
@@ -60,6 +63,17 @@ def check(store: Store, recipe: Recipe) -> None:
         )
 
 
+def standing(rows: pa.Table) -> pa.Table:
+    """Labels that still count: those that no other row corrects or withdraws, each once, though two processes had added it."""
+    replaced = pc.is_in(rows.column("label_id"), pc.drop_null(pc.unique(rows.column("replaces"))))
+    silent = pc.is_in(rows.column("kind"), pa.array(SILENT))
+    rows = rows.filter(pc.invert(pc.or_(replaced, silent)))
+    if pc.count_distinct(rows.column("label_id")).as_py() < rows.num_rows:
+        first = rows.append_column("row", pa.array(range(rows.num_rows))).group_by("label_id").aggregate([("row", "min")])
+        rows = rows.take(first.column("row_min").sort())
+    return rows
+
+
 def relabel(store: Store, recipe: Recipe, progress: Callable[[int, int], None] = lambda done, of: None) -> Relabelled:
     """Make the parts of `view_labels` that are missing: one for each shard whose views are there.
 
@@ -71,21 +85,21 @@ def relabel(store: Store, recipe: Recipe, progress: Callable[[int, int], None] =
         progress: called with how many parts are done, and how many are to be made.
     Raises:
         ContractError: a label is refused, and `labels.on_refused` is "stop".
-        StoreError: there are no views of this recipe yet.
+        StoreError: there are no views of this recipe yet, or no labels.
     """
     variant = recipe.variants()["views"]
     shards, said = store.names("views", variant), store.names("labels")
     if not shards:
         raise StoreError(f"{store.root}: no views of this recipe yet; 'earmark run' makes them")
-    determined = [variant, recipe.labels.model_dump(mode="json"), said]
-    made = Relabelled(variant=hashlib.sha256(json.dumps(determined, sort_keys=True).encode()).hexdigest()[:16])
     if not said:
-        return made
+        raise StoreError(f"{store.root}: no labels yet; 'earmark labels add' brings them")
+    determined = [VERSION, variant, recipe.labels.model_dump(mode="json"), said]
+    made = Relabelled(variant=hashlib.sha256(json.dumps(determined, sort_keys=True).encode()).hexdigest()[:16])
     store.remember(recipe.model_dump(mode="json"), {TABLE: made.variant})
     missing = sorted(set(shards) - set(store.names(TABLE, made.variant)))
     if not missing:
         return made
-    statements = _Statements(store, recipe.labels)
+    statements = _Statements(store, said, recipe.labels)
     for shard in missing:
         columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         for row in _read(store.filesystem, f"{store.folder('views', variant)}/{shard}.parquet"):
@@ -131,14 +145,13 @@ class _Statement:
 class _Statements:
     """Everything that is said in a store and still stands."""
 
-    def __init__(self, store: Store, policy: Policy) -> None:
-        rows = store.read("labels")
-        self._rows = (rows if rows is not None else schema().empty_table()).sort_by("track_id")
+    def __init__(self, store: Store, parts: Sequence[str], policy: Policy) -> None:
+        rows = store.read("labels", names=parts)  # and no others: those that come in meanwhile are of another variant
+        self._rows = standing(rows if rows is not None else schema().empty_table()).sort_by("track_id")
         self._tracks = self._rows.column("track_id").to_numpy()
-        self._replaced = set(pc.unique(self._rows.column("replaces")).to_pylist())
         # What cannot be said of the recording stays what it is: a statement about that view.
         self._policy = policy.model_copy(update={"on_refused": "drop"})
-        self._places = _places(store, self._rows)
+        self._places = places(store, self._rows)
         # label_id of a label that was mapped back to the track: label_id of what was said.
         self.stored: dict[str, str] = {}
         self._of = lru_cache(maxsize=1024)(self._statements)
@@ -157,28 +170,32 @@ class _Statements:
         first, last = (int(self._tracks.searchsorted(track_id, side)) for side in ("left", "right"))
         rows = self._rows.slice(first, last - first)
         names = rows.column("label_id").to_pylist()
-        return tuple(
-            _Statement(label, self._located(name, label))
-            for name, label in zip(names, from_rows(rows), strict=True)
-            if name not in self._replaced
-        )
+        return tuple(_Statement(label, self._located(name, label)) for name, label in zip(names, from_rows(rows), strict=True))
 
     def _located(self, name: str, label: Label) -> Label | None:
         if label.clip_id is None:
             return label
         if (place := self._places.get((label.clip_id, label.view_id))) is None:
             return None  # views that this store no longer knows
-        lineage, start, window = place
-        located = to_track(label, Lineage.parse(lineage), self._policy, start, window)
+        located = to_track(label, Lineage.parse(place.lineage), self._policy, place.start, place.window)
         if located is not None:
             self.stored[located.label_id] = name
         return located
 
 
-def _places(store: Store, labels: pa.Table) -> dict[tuple[str, str | None], tuple[str, float, float | None]]:
-    """Lineage, start and window of the clips (view_id None) and views that labels speak of, from whichever recipe made them."""
+class Place(NamedTuple):
+    """Where a clip or view comes from. start: of the clip in its track (s); window: seconds, None for whole tracks; seconds: of sound."""
+
+    lineage: str
+    start: float
+    window: float | None
+    seconds: float
+
+
+def places(store: Store, labels: pa.Table) -> dict[tuple[str, str | None], Place]:
+    """Of the clips (view_id None) and views that labels speak of, from whichever recipe made them."""
     wanted = [each for each in pc.unique(labels.column("clip_id")).to_pylist() if each]
-    found: dict[tuple[str, str | None], tuple[str, float, float | None]] = {}
+    found: dict[tuple[str, str | None], Place] = {}
     for variant in store.tables().get("views", []) if wanted else []:
         for path in store.paths("views", variant):
             part = pq.read_schema(path, filesystem=store.filesystem)
@@ -186,7 +203,7 @@ def _places(store: Store, labels: pa.Table) -> dict[tuple[str, str | None], tupl
                 continue  # made by an earlier version
             window = json.loads(part.metadata[b"earmark"])["window"]["seconds"]
             for row in _read(store.filesystem, path, [("clip_id", "in", wanted)]):
-                place = row["lineage"], row["start"], None if window == "track" else window
+                place = Place(row["lineage"], row["start"], None if window == "track" else window, row["seconds"])
                 found[row["clip_id"], row["view_id"]] = place
                 if row["view"] == 0:
                     found[row["clip_id"], None] = place
@@ -194,6 +211,6 @@ def _places(store: Store, labels: pa.Table) -> dict[tuple[str, str | None], tupl
 
 
 def _read(filesystem: Any, path: str, filters: Any = None) -> list[dict[str, Any]]:
-    columns = ["clip_id", "view", "view_id", "track_id", "start", "lineage"]
+    columns = ["clip_id", "view", "view_id", "track_id", "start", "seconds", "lineage"]
     rows: list[dict[str, Any]] = pq.read_table(path, columns=columns, filters=filters, filesystem=filesystem).to_pylist()
     return rows

@@ -123,10 +123,11 @@ def run(
                     queue.appendleft(hunt.verdict())
             elif isinstance(outcome, Heard):
                 summary.add(outcome)
-                heard.add(unit.shard)
-                unmade.update(row["track_id"] for row in outcome.rejects if row["stage"] == "augment")
                 if unit.supplement:
                     _resolve(store, unit, outcome)
+                else:
+                    heard.add(unit.shard)
+                    unmade.update(row["track_id"] for row in outcome.rejects if row["stage"] == "augment")
             elif isinstance(outcome, Failed):
                 summary.failed[unit.part] = outcome.message
             else:
@@ -171,9 +172,9 @@ class Sized(deque[Unit]):
 
 def _resolve(store: Store, unit: Unit, heard: Heard) -> None:
     """Strike out the rejects of tracks that have passed this time."""
-    still = {row["track_id"] for row in heard.rejects}
-    passed = set(unit.tracks or ()) - still
-    _strike(store, [row for row in store.open_rejects() if row["track_id"] in passed and row["stage"] in ("decode", "augment")])
+    tried = {(track_id, stage) for track_id in unit.tracks or () for stage in ("decode", "augment")}
+    passed = tried - {(row["track_id"], row["stage"]) for row in heard.rejects}
+    _strike(store, [row for row in store.open_rejects() if (row["track_id"], row["stage"]) in passed])
 
 
 def _forget(store: Store, shards: set[str], unmade: set[str]) -> None:

@@ -7,14 +7,14 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from augment.augmentation import Recording
+from augment.augmentation import Scene
 from augment.deferred import Unfinished, finish, hold
 from extractors import audio, uri
 from extractors.batch import Batch
@@ -26,7 +26,7 @@ from pipelines.rows import footed, keys, to_arrow
 from pipelines.rows import views as view_rows
 from pipelines.store import Store
 from pipelines.tracks import moved
-from pipelines.views import Unmade, needed_files, recordings, views
+from pipelines.views import Unmade, needed_files, neighbours, views
 
 # A track up to this long is decoded whole before its first clip is used, so that one which fails late leaves no rows.
 WHOLE_SECONDS = 600.0
@@ -128,7 +128,12 @@ def _finished(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | U
         if batch is not None:
             yield batch
     tracks = {track["track_id"]: track for track in _tracks(unit, store)} if unmade else {}
-    heard.rejects += [_reject(tracks[name], *cause, stage="augment") for name, each in unmade.items() for cause in each.rows()]
+    noted = {row["track_id"]: row for row in heard.rejects if row["stage"] == "augment"}
+    for row in (_reject(tracks[name], *cause, stage="augment") for name, each in unmade.items() for cause in each.rows()):
+        if earlier := noted.get(row["track_id"]):  # one for each track: of two, the later would hide the other
+            earlier.update({key: f"{earlier[key]}; {row[key]}" for key in ("message", "remedy") if row[key] not in earlier[key]})
+        else:
+            heard.rejects.append(row)
 
 
 def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfinished], device: str) -> Heard:
@@ -192,7 +197,7 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
     poison = dict(unit.poison)
     rows = _tracks(unit, store)
     # To find out who ends the worker, each track is heard without its neighbours.
-    others = () if unit.dry or not unit.recipe.augment else recordings(rows, poison)
+    around = neighbours(() if unit.dry or not unit.recipe.augment else rows, poison)
     for track in rows if unit.tracks is None else [row for row in rows if row["track_id"] in set(unit.tracks)]:
         heard.tracks += 1
         if track["track_id"] in poison:
@@ -203,7 +208,7 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
         try:
             unmade = Unmade()
             found = _found_clips(track, store, unit.recipe)
-            heard.rejects += yield from _with_views(found, track, unit, others, unmade)
+            heard.rejects += yield from _with_views(found, track, unit, around, unmade)
             heard.rejects += [_reject(track, *cause, stage="augment") for cause in unmade.rows()]
         except audio.AudioError as error:
             heard.rejects.append(_reject(track, error.kind, str(error), error.remedy))
@@ -216,12 +221,12 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
 
 
 def _with_views(
-    clips: Generator[Clip, None, Rejects], track: dict[str, Any], unit: Unit, others: Sequence[Recording], unmade: Unmade
+    clips: Generator[Clip, None, Rejects], track: dict[str, Any], unit: Unit, around: Scene, unmade: Unmade
 ) -> Generator[Clip, None, Rejects]:
     """Each clip's views in its place; returns what the clips' generator returns."""
     source = _Kept(clips)
     for clip in source:
-        yield from views(clip, track, unit.recipe, others, unmade, defer=unit.device != "cpu")
+        yield from views(clip, track, unit.recipe, around, unmade, defer=unit.device != "cpu")
     return source.value or []
 
 

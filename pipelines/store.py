@@ -37,6 +37,9 @@ REJECTS = pa.schema(
 # Tables that have one variant only; every other table has a folder per recipe of its rows.
 PLAIN = ("tracks", "aliases", "rejects", "labels")
 
+# Folders that hold something else.
+NO_TABLES = ("campaigns", "clips", "recipes")
+
 
 class Store:
     """Tables of parts under one root: `STORE/tracks/PART.parquet`, `STORE/logmel/VARIANT/PART.parquet`.
@@ -122,7 +125,7 @@ class Store:
         """Each table's variants; [""] for the plain ones."""
         found: dict[str, list[str]] = {}
         for info in self.filesystem.get_file_info(pafs.FileSelector(self.base, allow_not_found=True)):
-            if info.type != pafs.FileType.Directory or info.base_name.startswith(".") or info.base_name == "recipes":
+            if info.type != pafs.FileType.Directory or info.base_name.startswith(".") or info.base_name in NO_TABLES:
                 continue
             if info.base_name in PLAIN:
                 found[info.base_name] = [""]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-LIBRARIES = ("numpy", "scipy", "soundfile", "av", "soxr", "openvino", "torch", "pyarrow")
+LIBRARIES = (
+    *("numpy", "scipy", "soundfile", "av", "soxr", "openvino", "torch", "pyarrow"),
+    *("python-stretch", "audiomentations", "fast-mp3-augment", "loudness", "numpy-audio-limiter"),
+)
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,12 +54,11 @@ class Unmade:
             yield next(iter(self.causes)), "; ".join(messages), "; ".join(dict.fromkeys(each[2] for each in self.causes.values()))
 
 
-def views(
-    clip: Clip, track: Mapping[str, Any], recipe: Recipe, others: Sequence[Recording], unmade: Unmade, defer: bool = False
-) -> Iterator[Clip]:
+def views(clip: Clip, track: Mapping[str, Any], recipe: Recipe, around: Scene, unmade: Unmade, defer: bool = False) -> Iterator[Clip]:
     """View 0, then the others that the recipe asks for; one that cannot be made is noted in `unmade` and left out.
 
     Args:
+        around: the shard's tracks.
         defer: leave the last draws pending, as far as a GPU can do them.
     """
     untouched = str(Lineage(clip.sample_rate, len(clip.samples)))
@@ -69,7 +69,8 @@ def views(
 
     rate = recipe.views.sample_rate or clip.sample_rate
     sound = Sound(resample(clip.samples, clip.sample_rate, rate), rate)
-    scene = Scene(clip.track_id, track["uri"], clip.start, len(clip.samples) / clip.sample_rate, others, read_stretch)
+    seconds = len(clip.samples) / clip.sample_rate
+    scene = replace(around, track_id=clip.track_id, uri=track["uri"], start=clip.start, seconds=seconds)
     name = clip_id(clip.track_id, clip.start, recipe.window.length)
     for view in range(1, recipe.views.count):
         try:
@@ -85,11 +86,10 @@ def views(
         yield Clip(clip.track_id, clip.start, rate, heard.samples, view, lineage, heard.masks, peak(heard.samples), made.pending)
 
 
-def recordings(rows: Sequence[Mapping[str, Any]], without: Mapping[str, str]) -> tuple[Recording, ...]:
+def neighbours(rows: Sequence[Mapping[str, Any]], without: Iterable[str]) -> Scene:
     """A shard's tracks as what may be mixed in, but for those that are known to end their worker."""
-    return tuple(
-        Recording(row["track_id"], row["uri"], row["seconds"], row["sample_rate"]) for row in rows if row["track_id"] not in without
-    )
+    others = tuple(Recording(row["track_id"], row["uri"], row["seconds"], row["sample_rate"]) for row in rows)
+    return Scene(others=others, read=read_stretch, without=frozenset(without))
 
 
 def peak(samples: npt.NDArray[np.float32]) -> float:
@@ -110,6 +110,8 @@ def heard_again(track: Mapping[str, Any], start: float, lineage: Lineage, window
 
     rate = track["sample_rate"]
     with open_local(track["uri"]) as path:
+        if (size := os.stat(path).st_size) != track["bytes"]:
+            raise ValueError(f"{track['uri']!r}: {size} bytes where the scan saw {track['bytes']}: another recording now; scan again")
         samples = read(path, round(start * rate), round((track["seconds"] + 1 if window is None else window) * rate))
     sound = Sound(resample(samples, rate, lineage.sample_rate), lineage.sample_rate)
     return replay(lineage, sound, Scene(track["track_id"], track["uri"], start, len(samples) / rate, (), read_stretch))

@@ -249,6 +249,25 @@ def test_views_that_turn_out_unfit_are_left_out_and_named() -> None:
     assert finish(hold(Batch([silent], None), RATES), RATES, DEVICE)[0] is None
 
 
+@pytest.mark.parametrize("seconds", [1.0, 1.00003])
+def test_what_lies_beyond_the_window_counts_as_on_the_cpu_until_all_is_done(seconds: float) -> None:
+    noise: Draw = {"use": "AddNoise", "snr_db": 0.0, "colour": "white", "offset": 3}
+    soft, loud = sounds(2)
+    long = np.concatenate([soft.samples[:RATE] / 10, loud.samples[:RATE]])  # loud where no extractor hears it
+    window = round(seconds * RATE)
+    clips = [Clip("t", 0.0, RATE, long[:length], 1, pending=(noise,)) for length in (len(long), window, window + 1, window - 9)]
+    batch, _ = finish(hold(Batch(clips, seconds), [RATE]), [RATE], DEVICE)
+    assert batch is not None
+    made = [replace(clip, samples=on_cpu(Sound(clip.samples, RATE), [noise]), pending=()) for clip in clips]
+    expected = Batch(made, seconds)
+    assert batch.sound == expected.sound
+    assert batch.samples(RATE) == expected.samples(RATE)
+    np.testing.assert_allclose(batch.wave(RATE), expected.wave(RATE), atol=1e-4)
+    assert batch.clips[0].peak == pytest.approx(peak(made[0].samples), abs=1e-5)
+    # Only the long one takes more room.
+    assert [(rows, part.seconds) for rows, part in hold(Batch(clips, seconds), [RATE]).parts] == [((0,), 2 * seconds), ((1, 2, 3), seconds)]
+
+
 def test_a_whole_track_is_finished_at_its_own_length() -> None:
     gain: Draw = {"use": "Gain", "gain_db": 6.0}
     track = Clip("t", 0.0, 44100, music(44100, 3.3, channels=1)[:-7, 0], 1, pending=(gain,))

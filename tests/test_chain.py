@@ -82,7 +82,7 @@ class Broken(Louder):
 
 @pytest.fixture(autouse=True)
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "AUGMENTATIONS", (*AUGMENTATIONS, Louder, Shorter, Broken))
+    monkeypatch.setattr(augment, "AUGMENTATIONS", (*AUGMENTATIONS, Louder, Shorter, Broken, Halved))
 
 
 def sound(seed: int = 0) -> Sound:
@@ -171,6 +171,23 @@ def test_what_a_gpu_can_do_last_is_left_pending_and_gives_the_same_in_the_end() 
     for step in deferred.pending:
         heard = Louder.audio(heard, step, Scene())
     np.testing.assert_array_equal(heard.samples, whole.sound.samples)
+
+
+class Halved(Louder):
+    """A stand-in that measures the clip, and only on a CPU."""
+
+    use: Literal["Halved"] = "Halved"  # type: ignore[assignment]
+    on_gpu = False
+
+    def draw(self, rng: np.random.Generator, sound: Sound, scene: Scene) -> dict[str, Any]:
+        return {"factor": 0.5 / float(np.abs(sound.samples).max())}
+
+
+def test_what_measures_the_samples_does_so_after_all_that_comes_before_it() -> None:
+    whole, deferred = view([Louder(), Halved(), Louder()]), view([Louder(), Halved(), Louder()], defer=True)
+    assert deferred.lineage == whole.lineage
+    assert len(deferred.pending) == 1
+    assert np.abs(deferred.sound.samples).max() == pytest.approx(0.5)
 
 
 def test_samples_that_are_no_numbers_make_the_view_unfit() -> None:

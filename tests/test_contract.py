@@ -12,6 +12,7 @@ from annotation.kinds import _KINDS, base
 from augment.augmentation import Augmentation, Change, Guest
 from augment.choice import Chain, OneOf
 from augment.contract import RULES, Policy, Rule, contract, refused, text, verdict
+from augment.timing import Speed, TimeStretch
 
 POLICY = Policy()
 PITCH, SPEED, REVERSE, TIMBRE = Change(semitones=2), Change(rate=1.05), Change(mirrored=True), Change(timbre=True)
@@ -52,6 +53,7 @@ def test_kinds_with_rules_are_those_whose_values_are_known() -> None:
         (TIMBRE, " ".join(RULES), "", ""),
         (MIX, "", "tag instrument onset note composer license", ""),
         (STEMS, "key tempo meter beat downbeat section composer license", "", "tag instrument"),
+        (Change(swapped=("drums",)), "key tempo meter beat downbeat section", "composer license", "tag instrument"),
         (OFFSET, "tag instrument key tempo meter text mood", "beat note chord section", ""),
     ],
 )
@@ -84,6 +86,9 @@ def test_how_tells_the_range() -> None:
     assert verdict("tempo", stretch, POLICY).how == "× 0.8 … 1.25"
     assert verdict("beat", stretch, POLICY).how == "times ÷ 0.8 … 1.25"
     assert verdict("tag.mtat", stretch, POLICY).how == "refused beyond × 0.9 … 1.12: slow, fast, …"
+    assert verdict("section.salami_upper", stretch, POLICY).how == "times ÷ 0.8 … 1.25"
+    assert verdict("chord.harte", OFFSET, POLICY).how == "times moved"
+    assert verdict("pitch_contour.2", REVERSE, POLICY).how == "times turned round"
     assert verdict("mood", shift, POLICY).how == "refused: no rule"
     assert verdict("text", shift, POLICY).how == "refused: pitch changes"
 
@@ -98,6 +103,7 @@ def test_tags_that_never_speak_of_tempo_may_be_stretched() -> None:
     assert verdict("tag", stretch, POLICY, ["rock", "slowcore"]).effect == "unchanged"
     assert verdict("tag", stretch, POLICY, ["rock", "slow jam", "Up-tempo"]).how.endswith(": Up-tempo, slow jam")
     assert verdict("tag", stretch, Policy(tags_keep_within=(0.8, 1.25)), ["slow"]).effect == "unchanged"
+    assert verdict("tag", stretch, Policy(tempo_tags=("Langsam",)), ["slow", "sehr LANGSAM"]).how.endswith(": sehr LANGSAM")
 
 
 def test_the_table_for_people_has_a_block_for_each_augmentation() -> None:
@@ -147,6 +153,7 @@ def test_a_policy_is_a_value_that_survives_json_and_pickle() -> None:
         ({"rules": {"mood": {"level": "unchanged"}}}, "rules.mood.level"),
         ({"rules": ["mood"]}, "rules"),
         ({"tags_keep_within": [1.2, 1.5]}, ""),
+        ({"tempo_tags": ["slow", "up-tempo"]}, "tempo_tags"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(said: dict[str, object], message: str) -> None:
@@ -158,3 +165,12 @@ def test_a_mistake_is_named_with_its_place(said: dict[str, object], message: str
 def test_a_range_of_rates_has_to_have_one_in_it() -> None:
     with pytest.raises(ValueError, match=r"tags_keep_within needs 0 < low <= 1 <= high, got low=1\.2 high=1\.5"):
         Policy(tags_keep_within=(1.2, 1.5))
+
+
+def test_speeds_that_are_kept_singly_and_are_too_much_together_are_refused_together() -> None:
+    chain = (TimeStretch(low=1.05, high=1.1), Speed(low=1.05, high=1.1, p=0.5))
+    (row,) = refused(chain, Policy(), {"tag": ["slow", "rock"], "key": ["C major"]})
+    assert row[:2] == ("all together 1.05 … 1.21 × speed", "tag")
+    assert row[2].how == "refused beyond × 0.9 … 1.12: slow"
+    assert refused(chain, Policy(), {"tag": ["rock"]}) == []
+    assert refused((OneOf(of=[each.model_dump() for each in chain]),), Policy(), {"tag": ["slow"]}) == []

@@ -151,6 +151,7 @@ def test_other_types_that_hold_the_same_are_read(tmp_path: Path) -> None:
         ({"author_kind": ["robot", "gold"]}, ", row 1: label.author_kind: 'robot' is not one of model, person, gold, consensus"),
         ({"start": ["soon", "later"]}, ": column start is string, not double"),
         ({"at": [datetime(2026, 3, 1), None]}, ": column at has times without a time zone; store them with UTC"),
+        ({"at": pa.array([None, 1 << 62], pa.timestamp("us", "UTC"))}, ", row 2: date value out of range"),
         ({"begin": [1.0, 2.0]}, ": begin: no column of labels; rename or drop it"),
         ({"author": None}, ": no column author; labels need track_id, kind, value, author, author_kind"),
     ],

@@ -166,6 +166,8 @@ def test_a_kind_of_ones_own_needs_a_rule_and_may_state_one() -> None:
     labels = [label("lead", "60", 1.0, 1.0)]
     with pytest.raises(ContractError, match="lead '60' refused: no rule"):
         view(labels, lineage(10, Change(semitones=1)), STOP)
+    with pytest.raises(ContractError, match=r'state a rule in \[labels\.rules\."lead\.high"\], or'):
+        view([label("lead.high", "60")], lineage(10, Change(semitones=1)), STOP)
     rules = {"lead": Rule(pitch="midi", timbre="dropped")}
     assert view(labels, lineage(10, Change(semitones=1)), Policy(rules=rules)) == [("lead", "61", 1.0, 1.0)]
     assert view(labels, lineage(10, Change(timbre=True)), Policy(rules=rules)) == []
@@ -174,6 +176,8 @@ def test_a_kind_of_ones_own_needs_a_rule_and_may_state_one() -> None:
 def test_stems_that_go_take_labels_along_that_name_them_and_those_that_are_lent_bring_theirs() -> None:
     labels = [label("instrument", "Drums"), label("instrument", "Piano"), label("key", "C major"), label("note", "60", 1.0, 1.0)]
     assert view(labels, lineage(10, Change(gone=("drums",)))) == [("instrument", "Piano", None, None), ("key", "C major", None, None)]
+    gone = Change(gone=("electric_piano", "-"))  # a name without words names nothing
+    assert [value for _, value, _, _ in view([*labels, label("tag", "electric piano")], lineage(10, gone))] == ["Drums", "Piano", "C major"]
     lent = Change(swapped=("drums",), guests=(Guest("u", 0, 10),))
     theirs = [label(*said, track_id="u") for said in (("tag", "brushed drums"), ("tag", "jazz"), ("license", "CC0"), ("key", "D major"))]
     assert [value for _, value, _, _ in view(labels, lineage(10, lent), u=theirs)] == ["Piano", "C major", "brushed drums", "CC0"]
@@ -232,6 +236,15 @@ def test_what_is_said_of_a_view_is_said_of_the_track() -> None:
     assert to_track(heard, steps, STOP, 30.0, 10.0) == label("note", "60 90", 32.0, 1.0, campaign="spring")
     assert to_track(label("tempo", "120", clip_id="c", view_id="v"), steps, STOP, 30.0, 10.0) == label("tempo", "60", 30.0, 10.0)
     assert to_track(label("key", "D major", clip_id="c"), steps, STOP, 0.0, None) == label("key", "C major")
+
+
+def test_what_is_said_of_the_whole_of_a_view_is_said_of_what_the_window_lets_hear() -> None:
+    of_view = label("tag", "loud", clip_id="c", view_id="v")
+    slow = lineage(10, Change(rate=0.5))
+    for window, seconds in ((10.0, 5.0), (30.0, 10.0)):
+        back = to_track(of_view, slow, DROP, 100.0, window)
+        assert back is not None
+        assert (back.start, back.duration) == (100.0, seconds)
 
 
 def test_what_lies_in_silence_that_was_put_in_is_cut_off() -> None:

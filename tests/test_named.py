@@ -231,6 +231,7 @@ def test_what_moves_time_or_cannot_be_repeated_is_refused_with_what_to_take(name
         ("BitCrush", {"min_bit_depth": 0}, "BitCrush(min_bit_depth=0): min_bit_depth must be at least 1"),
         ("BitCrush", {"min_bit_depth": 5.5}, "BitCrush(min_bit_depth=5.5): "),
         ("BitCrush", {"min_bit_depth": "five"}, "BitCrush(min_bit_depth='five'): "),
+        ("Clip", {"a_max": float("inf")}, "Clip needs finite numbers, got a_max=inf"),
         ("TanhDistortion", {"min_distortion": 2.0}, "TanhDistortion(min_distortion=2.0): audiomentations does not take these"),
         ("Mp3Compression", {"preserve_delay": True}, "changes the length of the sound; labels could not follow"),
         ("Mp3Compression", {"quality": 11}, "Mp3Compression(quality=11): "),

@@ -227,7 +227,9 @@ def test_a_file_that_stops_every_thread_of_the_process_is_found_too(collection: 
     seize = tone(collection / "audio" / "seize.flac", 98, peak=0.8)
     (collection / "recipe.toml").write_text(POISON)
     earmark("scan", collection / "audio", "--store", collection / "store2")
-    code = "import sys; from pipelines import cli; from pipelines.engines import supervisor; supervisor.STUCK_SECONDS = 4.0; sys.exit(cli.main())"
+    code = (
+        "import sys; from pipelines import cli; from pipelines.engines import supervisor as s; s.STUCK_SECONDS = 4.0; sys.exit(cli.main())"
+    )
     arguments = ["run", str(collection / "recipe.toml"), "--store", str(collection / "store2"), "--engine", "local", "--json"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
     assert done.returncode == 0, done.stderr

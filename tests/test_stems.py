@@ -182,10 +182,16 @@ def test_the_tracks_name_may_be_part_of_where_stems_lie_whatever_it_is(tmp_path:
         assert (replay(lineage, clip(track), scene(track)).samples == sound.samples).all()
 
 
-def test_two_stems_of_one_name_are_gone_when_neither_is_heard() -> None:
-    heard = {"name": "guitar", "uri": "", "start": 0.0, "gain_db": 0.0}
-    assert Remix.change({"stems": [heard], "gone": ["guitar", "drums"]}).gone == ("drums",)
-    assert Remix.change({"stems": [{**heard, "name": "bass"}], "gone": ["guitar", "guitar"]}).gone == ("guitar",)
+def test_stems_of_one_name_are_left_out_together(tmp_path: Path) -> None:
+    track = song(tmp_path, stems="a")
+    (tmp_path / "b").mkdir()
+    os.rename(tmp_path / "a" / "Drums.wav", tmp_path / "b" / "Bass.wav")
+    heard = set()
+    for view in range(20):
+        _, _, draw = remixed(Remix(stems="*/*.wav", p_drop=0.5), track, view=view)
+        heard.add(tuple(sorted(stem["name"] for stem in draw["stems"])))
+        assert {"bass", "vocals"} - {stem["name"] for stem in draw["stems"]} == set(Remix.change(draw).gone)
+    assert heard == {("bass", "bass"), ("vocals",), ("bass", "bass", "vocals")}
 
 
 @pytest.mark.parametrize("damage", ["bytes", "cut"])

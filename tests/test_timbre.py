@@ -209,7 +209,7 @@ def test_one_sample_is_enough(spec: Augmentation, rate: int) -> None:
         (lambda: AddNoise(snr_low_db=30, snr_high_db=10), "AddNoise needs low <= high, got low=30 high=10"),
         (lambda: AddNoise(colour="blue"), "'white', 'pink' or 'brown'"),  # type: ignore[arg-type]
         (lambda: Filter(kind="lowpass", low_hz=900, high_hz=300), "Filter needs 0 < low <= high, got low=900 high=300"),
-        (lambda: Filter(kind="lowpass", low_hz=0, high_hz=300), "greater than 0"),
+        (lambda: Filter(kind="lowpass", low_hz=1e-8, high_hz=300), "greater than or equal to 0.001"),
         (lambda: Filter(kind="lowpass", low_hz=1, high_hz=2, gain_low_db=1), "Filter 'lowpass' has no gain_low_db; leave it out"),
         (lambda: Filter(kind="peaking", low_hz=1, high_hz=2, rolloff_db=24), "Filter 'peaking' has no rolloff_db; leave it out"),
         (lambda: Filter(kind="lowpass", low_hz=1, high_hz=2, rolloff_db=10), "multiple of 6"),

@@ -294,6 +294,40 @@ def test_a_silent_clip_loses_its_noisy_views_and_its_neighbours_lose_nothing(tmp
     assert store.open_rejects() == []
 
 
+def test_views_that_fail_before_the_gpu_and_on_it_are_one_reject_that_names_both(tmp_path: Path) -> None:
+    from pipelines import stage
+
+    tones(tmp_path / "audio", 2)
+    soundfile.write(tmp_path / "audio" / "silent.flac", np.zeros(RATE), RATE)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    store = Store(tmp_path / "store")
+    either = '{use = "AddNoise"}, {use = "Mix", snr_low_db = 0, snr_high_db = 9}'
+    recipe = load(_written(tmp_path, VIEWS.replace("4", "9") + f'[[augment]]\nuse = "OneOf"\nof = [{either}]\n' + MEL))
+    unit = stage.Unit(store.root, store.names("tracks")[0], recipe, ("views", "logmel"), device="cuda")
+    batches, heard = stage.decode(unit)
+    stage.write(unit, store, heard, batches, "cpu:0")
+    (reject,) = store.open_rejects()
+    assert "Mix: the clip is silent" in reject["message"]
+    assert "AddNoise" in reject["message"]
+    assert len(heard.rejects) == 1
+
+
+def test_a_file_that_is_won_back_takes_no_reject_along_but_its_own(tmp_path: Path) -> None:
+    tones(tmp_path / "audio", 1)
+    for name, seconds in (("silent", 1), ("silent_too", 2)):
+        soundfile.write(tmp_path / "audio" / f"{name}.flac", np.zeros(seconds * RATE), RATE)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    for name in ("000", "silent_too"):
+        (tmp_path / "audio" / f"{name}.flac").rename(tmp_path / f"{name}.away")
+    text = VIEWS + '[[augment]]\nuse = "AddNoise"\n' + MEL
+    assert run(tmp_path, text)["rejects"] == {"vanished": 2, "silent": 1}
+    for name in ("000", "silent_too"):
+        (tmp_path / f"{name}.away").rename(tmp_path / "audio" / f"{name}.flac")
+    assert run(tmp_path, text, "--retry-rejects")["rejects"] == {"silent": 1}
+    rejects = [(Path(row["uri"]).name, row["stage"], row["error"]) for row in Store(tmp_path / "store").open_rejects()]
+    assert rejects == [("silent.flac", "augment", "silent"), ("silent_too.flac", "augment", "silent")]
+
+
 def test_a_background_folder_that_is_empty_is_named_before_anything_runs(tmp_path: Path) -> None:
     store_of(tmp_path, 2)
     (tmp_path / "noises").mkdir()
