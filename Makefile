@@ -29,7 +29,7 @@ demo: .venv/ready
 	@echo "the results are in $(DEMO)/store; open $(DEMO)/index.html in a browser"
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The command line: `earmark scan`, `run`, `labels`, `rejects`, `recipe`, `synthesize`, `report`."""
+"""The command line: `earmark scan`, `run`, `labels`, `campaign`, `rejects`, `recipe`, `synthesize`, `report`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pipelines.campaign_cli import add_commands
 from pipelines.process import single_threaded
 
 if TYPE_CHECKING:
@@ -350,6 +351,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (gather, move, export):
         command.add_argument("--store", required=True, help="folder or URI of the store")
 
+    add_commands(commands, add)
     synthesize = add(commands, "synthesize", _synthesize, "render scores to audio with exact labels")
     synthesize.add_argument("--out", required=True, metavar="DIR")
     synthesize.add_argument("--pieces", type=int, default=24, help="how many (%(default)s)")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines.campaign_cli import add_commands
+from pipelines.campaigns import open_desk, wanted
+from pipelines.store import Store
 from tests.collection import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -23,7 +28,7 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.slow
 def test_the_readmes_commands_and_code_run_in_order(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    for name, block in zip(("recipe.toml", "views.toml"), blocks("toml"), strict=True):
+    for name, block in zip(("recipe.toml", "views.toml", "campaign.toml"), blocks("toml"), strict=True):
         (tmp_path / name).write_text(block)
     commands = [line for block in blocks("sh") for line in block.splitlines()]
     assert {"synthesize", "scan", "labels", "recipe", "run", "rejects", "report"} <= {line.split()[1] for line in commands}
@@ -35,6 +40,21 @@ def test_the_readmes_commands_and_code_run_in_order(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
     assert (tmp_path / "page.html").stat().st_size > 10_000
+    # The campaign's file fits the store that was made; what needs a server is run in test_whole_campaign.py.
+    assert wanted(open_desk(tmp_path / "campaign.toml", Store(tmp_path / "store")))[0].guesses
+
+
+def test_the_campaigns_commands_are_those_that_are_tested() -> None:
+    named = set(re.findall(r"^earmark campaign (\w+)", README, re.MULTILINE))
+    declared = argparse.ArgumentParser().add_subparsers()
+
+    def add(to: Any, name: str, function: Any, what: str) -> argparse.ArgumentParser:
+        known.add(name)
+        return to.add_parser(name)  # type: ignore[no-any-return]
+
+    known: set[str] = set()
+    add_commands(declared, add)
+    assert named == known - {"backend"}
 
 
 def test_the_command_for_a_cluster_is_the_one_that_is_tested() -> None:

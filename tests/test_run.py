@@ -40,7 +40,7 @@ layout = "time"
 outputs = { peak = [1] }
 
 [run]
-deadline_seconds = 8
+deadline_seconds = 12
 """
 
 
@@ -192,7 +192,7 @@ def test_a_run_killed_at_any_moment_is_resumed_with_nothing_twice_and_nothing_mi
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_ctrl_c_stops_within_seconds_and_says_how_to_go_on(collection: Path, engine: str) -> None:
-    (collection / "recipe.toml").write_text(POISON.replace("deadline_seconds = 8", "deadline_seconds = 600"))
+    (collection / "recipe.toml").write_text(POISON.replace("deadline_seconds = 12", "deadline_seconds = 600"))
     tone(collection / "audio" / "hang.flac", 99, peak=0.7)
     earmark("scan", collection / "audio", "--store", collection / "store")
     arguments = command("run", collection / "recipe.toml", "--store", collection / "store", "--engine", engine)

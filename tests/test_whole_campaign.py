@@ -1,0 +1,98 @@
+"""From recordings to labels by the command line, on a real Label Studio with a real PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from annotation.label_studio import Studio
+from pipelines.campaign_cli import CHANGES
+from tests.collection import ROOT, command
+from tests.studio import RunningStudio
+from tests.whole_campaign import Whole, answer, whole
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def campaign(studio: RunningStudio, tmp_path: Path) -> Iterator[Whole]:
+    with whole(tmp_path, studio, f"whole-{uuid4().hex[:8]}", tracks=5, seconds=12.0) as made:
+        yield made
+
+
+def test_what_is_pulled_is_what_people_said_exactly(campaign: Whole, studio: RunningStudio) -> None:
+    planned = campaign.command("plan", code=CHANGES)
+    assert (len(planned["create"]), planned["refused"]) == (20, [])
+    assert 0 < planned["predictions"] <= 20  # of clips in which the network hears none of the three there is none
+    assert campaign.command("apply")["done"]["tasks imported"] == 20
+    assert campaign.command("apply")["done"] == {}
+    assert campaign.command("plan")["changes"] is False
+    people = [studio.account(f"whole-{number}") for number in range(5)]
+    spoken = answer(campaign, people)
+    pulled = campaign.command("pull")
+    assert pulled["answers"] == 60
+    assert campaign.standing() == spoken
+    again = campaign.command("pull", "--full")
+    assert (again["labels"], again["answers"]) == (0, 0)
+    assert campaign.standing() == spoken
+    found = campaign.command("status")
+    assert (found["done"], found["answers"], len(found["annotators"])) == (20, 60, 5)
+    assert campaign.command("apply")["done"] == {}  # answers change nothing of what is wanted
+
+
+def test_what_people_said_moves_into_the_views_of_their_clips(campaign: Whole, studio: RunningStudio) -> None:
+    from pipelines.store import Store
+    from tests.collection import earmark
+
+    campaign.command("apply")
+    spoken = answer(campaign, [studio.account("whole-0")], each=1)
+    campaign.command("pull")
+    earmark("run", campaign.folder / "recipe.toml", "--store", campaign.folder / "store", "--engine", "local")
+    rows = Store(campaign.folder / "store").table("view_labels").to_table().to_pylist()
+    moved = sorted(((row["clip_id"], row["kind"], row["value"], row["start"]) for row in rows), key=str)
+    assert moved == sorted(((clip, kind, value, start) for clip, _, kind, value, start, _, _ in spoken), key=str)
+
+
+def test_a_deleted_project_is_named_and_made_anew_only_when_asked(campaign: Whole, studio: RunningStudio) -> None:
+    campaign.command("apply")
+    spoken = answer(campaign, [studio.account("whole-0")], each=1)
+    campaign.command("pull")
+    server = Studio(studio.url, studio.token)
+    server.delete_project(server.project(campaign.name)[0])
+    assert "is gone: somebody deleted it" in campaign.command("plan", code=1)["refused"][0]
+    place = ("--url", studio.url, "--token-file", campaign.folder / "token")
+    for name in ("apply", "pull"):
+        arguments = command("campaign", name, campaign.folder / "campaign.toml", "--store", campaign.folder / "store", *place)
+        done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 2
+        assert "earmark: " in done.stderr.splitlines()[-1]
+    assert campaign.standing() == spoken
+    assert campaign.command("apply", "--recreate")["done"]["tasks imported"] == 20
+    campaign.command("pull")
+    assert campaign.standing() == spoken
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--url", "http://127.0.0.1:9"), "earmark: http://127.0.0.1:9"),
+        (("--url", "http://127.0.0.1:9", "--token-file", "gone"), "earmark: "),
+        (("--data", "nowhere"), "no data folder; 'earmark campaign serve --data nowhere' makes it"),
+    ],
+)
+def test_a_server_that_is_not_there_is_one_line(tmp_path: Path, wrong: tuple[str, ...], said: str) -> None:
+    from tests.collection import earmark, tones
+    from tests.whole_campaign import CAMPAIGN
+
+    tones(tmp_path / "audio", 1, 6.0)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    (tmp_path / "campaign.toml").write_text(CAMPAIGN.format(name="nobody").split("[predictions]")[0])
+    arguments = command("campaign", "plan", tmp_path / "campaign.toml", "--store", tmp_path / "store", *wrong)
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False, timeout=100)
+    assert done.returncode == 2
+    assert said.removeprefix("earmark: ") in done.stderr or "--token-file" in done.stderr
+    assert "Traceback" not in done.stderr
