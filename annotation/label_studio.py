@@ -146,12 +146,8 @@ class Studio:
         return records.project(self._write("PATCH", f"api/projects/{project}/", f"changing project {project}", records.settings(settings)))
 
     def delete_project(self, project: int) -> None:
-        """Delete a project with all that people said in it."""
+        """Delete a project with all that people said in it. Not while others use the server: two deletions at once spoil it (see sync)."""
         self._delete(f"api/projects/{project}/", f"deleting project {project}")
-
-    def draft_labels(self, project: int) -> dict[str, dict[str, int]]:
-        """How often each label is in a draft that nobody has submitted yet: {control: {label: times}}."""
-        return dict(self._read(f"api/projects/{project}/summary/", f"reading project {project}")["created_labels_drafts"])
 
     # Tasks
 

@@ -80,7 +80,7 @@ class Plan:
             (len(self.copies), "empty copies of tasks"),
         ):
             lines += [f"  - {count} {what}"] if count else []
-        lines += [f"  - empty project {each}, a copy" for each in self.projects]
+        lines += [f"  ~ project {each}, an empty copy, is let go" for each in self.projects]
         lines += [f"  = {each}" for each in self.left]
         lines += [f"  ! {each}" for each in self.refused]
         if self.refused:

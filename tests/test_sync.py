@@ -261,7 +261,9 @@ def test_links_that_are_still_good_are_left(server: Studio, name: str) -> None:
     assert [each.data["audio"] for each in server.index(apply(server, moved).project.id)] == [task.audio for task in moved.tasks]
 
 
-def test_two_applies_at_once_leave_one_project_one_task_and_one_prediction_for_each_clip(server: Studio, name: str) -> None:
+def test_two_applies_at_once_leave_one_project_one_task_and_one_prediction_for_each_clip(
+    server: Studio, name: str, studio: RunningStudio
+) -> None:
     want = wanted(campaign(name), tasks(40))
     ended: list[Applied | Exception] = []
 
@@ -280,6 +282,8 @@ def test_two_applies_at_once_leave_one_project_one_task_and_one_prediction_for_e
     last = apply(server, want)
     assert len(server.projects(campaign_line(name))) == 1
     check_once(server, last.project, want)
+    # Two deletions of projects at once, and the server gives new accounts no tokens any more.
+    assert studio.account(f"later-{uuid4().hex[:8]}").token
 
 
 def test_tasks_of_others_in_the_project_are_left_alone(server: Studio, name: str) -> None:
