@@ -39,6 +39,8 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m pytest tests/benchmarks -s
+	EARMARK_CHAOS_SEEDS=100 $(BIN)/python -m pytest tests/test_chaos.py
+	$(BIN)/python -m tests.benchmarks.campaign
 
 clean:
 	rm -rf .venv $(DEMO)

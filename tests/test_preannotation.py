@@ -243,7 +243,7 @@ def test_a_server_keeps_annotations_and_predictions_of_all_kinds_as_they_were_ma
     made = prediction(guess, SHOWN, MODEL)
     assert check_prediction(made["result"], SHOWN, TASK.seconds, made["score"]) == []
     assert door.import_predictions(project, [{"task": task, **made}]) == 1
-    kept = door.task(task)
+    (kept,) = door.tasks(project, [task])
     (annotation,), (predicted,) = kept["annotations"], kept["predictions"]
     assert annotation["result"] == to_result(answer, SHOWN)
     assert predicted["result"] == made["result"]

@@ -20,15 +20,23 @@ from tests.sounds import noise
 SOUND = noise(22_050, 2.0, 0.5)[:, 0]
 
 
+# What other tests of this process may have left.
+others: set[int] = set()
+
+
 @pytest.fixture(autouse=True)
 def _together_afterwards() -> Iterator[None]:
+    apart(False)
+    others.clear()
+    others.update(child.pid for child in psutil.Process().children())
     yield
     apart(False)
 
 
 def children() -> list[psutil.Process]:
-    """The stretching children of this process."""
-    return [child for child in psutil.Process().children() if any("stretching" in word for word in child.cmdline())]
+    """The stretching children of this test."""
+    mine = (child for child in psutil.Process().children() if child.pid not in others)
+    return [child for child in mine if any("stretching" in word for word in child.cmdline())]
 
 
 def test_children_give_the_same_bytes() -> None:
@@ -95,8 +103,8 @@ def work():
 for _ in range(2):
     threading.Thread(target=work, daemon=True).start()
 time.sleep(1)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     sys.exit("interrupted")

@@ -256,7 +256,7 @@ def test_a_stale_postmaster_pid_of_another_process_does_not_prevent_a_start(fold
     (folder / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{folder / 'postgres'}\n0\n5432\n\n\n\n")
     postgres.start()
     postgres.stop()
-    assert process_alive(os.getpid(), "pytest")
+    assert process_alive(os.getpid(), "python")
 
 
 def test_a_postgres_that_somebody_started_on_the_folder_by_another_path_is_left_alone(folder: Path) -> None:
