@@ -1,0 +1,121 @@
+"""Which clips a campaign asks about, how they are named, and which of them have known answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from annotation.labels import Label, write
+from annotation.task import ext_id
+from pipelines.campaigns import Desk, excerpts, open_desk, tasks, wanted
+from pipelines.catalog import scan
+from pipelines.part import StoreError
+from pipelines.store import Store
+from tests.collection import tone, tones
+
+CAMPAIGN = """
+name = "moods"
+title = "Moods"
+[[questions]]
+name = "mood"
+kind = "tag.mood"
+text = "Which mood?"
+choices = ["calm", "wild"]
+[clips]
+seconds = 2.0
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Three recordings of 4 s and one of 5."""
+    tones(tmp_path / "audio", 3, 4.0)
+    tone(tmp_path / "audio" / "longer.flac", 9, 5.0)
+    made = Store(tmp_path / "store")
+    scan(made, [str(tmp_path / "audio")])
+    return made
+
+
+def desk(store: Store, more: str = "") -> Desk:
+    file = Path(store.root).parent / "campaign.toml"
+    file.write_text(CAMPAIGN + more)
+    return open_desk(file, store)
+
+
+def test_clips_follow_one_another_and_the_rest_is_the_last(store: Store) -> None:
+    found = excerpts(desk(store))
+    assert [(Path(each.track["uri"]).stem, each.start, each.seconds) for each in found] == [
+        *((f"00{number}", start, 2.0) for number in range(3) for start in (0.0, 2.0)),
+        ("longer", 0.0, 2.0),
+        ("longer", 2.0, 2.0),
+        ("longer", 4.0, 1.0),
+    ]
+
+
+def test_conditions_all_hold_and_a_wrong_one_is_named(store: Store) -> None:
+    found = excerpts(desk(store, 'where = [["seconds", ">", 4.5], ["format", "==", "flac"]]\n'))
+    assert {Path(each.track["uri"]).stem for each in found} == {"longer"}
+    for where, said in (
+        ('["colour", "==", "red"]', "no column 'colour' in the catalogue; there are track_id, "),
+        ('["seconds", "==", "long"]', "campaign.toml: clips.where: "),
+        ('["seconds", ">", 100]', "no clip fits the campaign; look at clips.where in campaign.toml"),
+    ):
+        with pytest.raises(StoreError) as error:
+            excerpts(desk(store, f"where = [{where}]\n"))
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_random_order_is_that_of_its_seed_and_a_limit_takes_its_beginning(store: Store) -> None:
+    names = [each.name for each in excerpts(desk(store, 'order = "random"\nseed = 3\n'))]
+    assert names == [each.name for each in excerpts(desk(store, 'order = "random"\nseed = 3\n'))]
+    assert names != [each.name for each in excerpts(desk(store, 'order = "random"\nseed = 4\n'))]
+    assert sorted(names) == sorted(each.name for each in excerpts(desk(store)))
+    assert names[:4] == [each.name for each in excerpts(desk(store, 'order = "random"\nseed = 3\nlimit = 4\n'))]
+
+
+def test_a_task_is_named_by_clip_and_recording_whatever_its_file_is(store: Store) -> None:
+    flac, broken = tasks(desk(store))
+    mp3, _ = tasks(desk(store, '[audio]\nformat = "mp3"\n'))
+    track = {row["track_id"]: row for row in store.table("tracks").to_table().to_pylist()}
+    assert not broken
+    assert [task.ext_id for task in flac] == [ext_id(task.clip_id, track[task.track_id]["sha256"]) for task in flac]
+    assert [task.ext_id for task in mp3] == [task.ext_id for task in flac]
+    assert {task.audio.rpartition(".")[2] for task in mp3} == {"mp3"}
+
+
+def test_links_stay_the_same_until_half_their_time_is_over(store: Store) -> None:
+    now = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
+    hourly = desk(store, "[audio]\nexpires_hours = 1\n")
+    first = [task.audio for task in tasks(hourly, now=now)[0]]
+    assert [task.audio for task in tasks(hourly, now=now + timedelta(minutes=29))[0]] == first
+    assert not set(first) & {task.audio for task in tasks(hourly, now=now + timedelta(minutes=31))[0]}
+
+
+def test_clips_that_left_the_campaign_are_still_known(store: Store) -> None:
+    tasks(desk(store))
+    few, _ = tasks(desk(store, "limit = 2\n"))
+    assert len(few) == 2
+    assert len(desk(store).known()) == 9
+
+
+def test_clips_with_known_answers_are_for_everybody(store: Store) -> None:
+    longer = excerpts(desk(store, 'where = [["seconds", ">", 4.5]]\n'))
+    track = longer[0].track["track_id"]
+    write([Label("tag.mood", "calm", "expert", "gold", track, start=2.5, duration=0.5)], Path(store.root).parent / "gold.parquet")
+    found, _ = wanted(desk(store, '[overlap]\nannotators = 1\nteam = 5\n[gold]\nfile = "gold.parquet"\nshare = 0.2\n'))
+    assert found.shared == {ext_id(longer[1].clip_id, longer[1].track["sha256"])}
+    assert [found.overlap(task.ext_id) for task in found.tasks].count(5) == 1
+
+
+def test_views_that_were_never_made_are_asked_for_by_name(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"no augmented views of clips of 2 s; run a recipe with such a window and views"):
+        excerpts(desk(store, "views = true\n"))
+
+
+def test_a_store_in_a_bucket_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "campaign.toml").write_text(CAMPAIGN)
+    with pytest.raises(StoreError, match="campaigns keep what people said on a local disk"):
+        open_desk(tmp_path / "campaign.toml", Store("memory://store"))
