@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from pipelines.clip_files import Broken, Excerpt, cut
 from pipelines.clip_links import Keys, sign
 from pipelines.estimate import clips_of
 from pipelines.gather import gather
-from pipelines.part import StoreError
+from pipelines.part import StoreError, publish
 from pipelines.places import load_toml
 from pipelines.preannotate import author, preannotations
 from pipelines.store import Store
@@ -68,7 +67,7 @@ class Desk:
     def remember(self, tasks: Sequence[Task]) -> None:
         """Keep what tasks stand for: answers to a clip that has left the campaign still find their recording."""
         rows = {task.ext_id: asdict(task) for task in (*self.known(), *tasks)}
-        _replace(self.folder / "tasks.json", json.dumps([rows[name] for name in sorted(rows)]))
+        self._keep("tasks.json", json.dumps([rows[name] for name in sorted(rows)]))
 
     def project(self) -> str:
         """The project that the last apply worked on, "" if there was none."""
@@ -79,7 +78,10 @@ class Desk:
 
     def remember_project(self, key: str) -> None:
         """Keep it: a project that is gone is then told from one that was never made."""
-        _replace(self.folder / "project", key)
+        self._keep("project", key)
+
+    def _keep(self, name: str, text: str) -> None:
+        publish(self.store.filesystem, str(self.folder / name), text.encode())
 
 
 def open_desk(file: str | Path, store: Store) -> Desk:
@@ -93,17 +95,6 @@ def open_desk(file: str | Path, store: Store) -> Desk:
     if not store.local:
         raise StoreError(f"{store.root}: campaigns keep what people said on a local disk, as buckets know no locks; name a local store")
     return Desk(campaign, Path(file), store)
-
-
-def _replace(path: Path, text: str) -> None:
-    """A file's new content, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def wanted(desk: Desk, recreate: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> tuple[Wanted, list[Broken]]:

@@ -15,16 +15,31 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 RATE = 16_000
 
-RECIPE = """
-[window]
-seconds = 1.0
-
+MEL = """
 [[extract]]
 use = "LogMel"
 sample_rate = 16000
 n_fft = 512
 hop_length = 256
 n_mels = 40
+"""
+RECIPE = (
+    """
+[window]
+seconds = 1.0
+"""
+    + MEL
+)
+# See tests/poison.py.
+PEAKS = """
+[[extract]]
+use = "TorchModel"
+name = "peaks"
+factory = "tests.poison:Poison"
+front = "wave"
+sample_rate = 16000
+layout = "time"
+outputs = { peak = [1] }
 """
 MFCC = """
 [[extract]]

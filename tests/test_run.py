@@ -23,25 +23,20 @@ from pipelines.engines.local import Local
 from pipelines.recipe import Recipe
 from pipelines.stage import Heard, Unit
 from pipelines.store import Store
-from tests.collection import MFCC, RECIPE, ROOT, clips, command, earmark, parts, tone, tones
+from tests.collection import MFCC, PEAKS, RECIPE, ROOT, clips, command, earmark, parts, tone, tones
 from tests.sounds import long_mp3
 
-POISON = """
+POISON = (
+    """
 [window]
 seconds = 1.0
-
-[[extract]]
-use = "TorchModel"
-name = "peaks"
-factory = "tests.poison:Poison"
-front = "wave"
-sample_rate = 16000
-layout = "time"
-outputs = { peak = [1] }
-
+"""
+    + PEAKS
+    + """
 [run]
 deadline_seconds = 12
 """
+)
 
 
 @pytest.fixture

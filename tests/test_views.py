@@ -22,16 +22,8 @@ from extractors.clip import clip_id
 from pipelines.recipe import load
 from pipelines.store import Store
 from pipelines.views import heard_again
-from tests.collection import RATE, ROOT, command, earmark, parts, tone, tones
+from tests.collection import MEL, PEAKS, RATE, ROOT, command, earmark, parts, tone, tones
 
-MEL = """
-[[extract]]
-use = "LogMel"
-sample_rate = 16000
-n_fft = 512
-hop_length = 256
-n_mels = 40
-"""
 VIEWS = """
 seed = 5
 [window]
@@ -384,18 +376,7 @@ def test_a_track_that_ends_its_worker_costs_no_view_of_those_that_would_mix_it_i
     assert all(poisoned not in row["lineage"] for row in views.values())
 
 
-POISON = """
-[[extract]]
-use = "TorchModel"
-name = "peaks"
-factory = "tests.poison:Poison"
-front = "wave"
-sample_rate = 16000
-layout = "time"
-outputs = { peak = [1] }
-[run]
-max_retries = 0
-"""
+POISON = PEAKS + "[run]\nmax_retries = 0\n"
 
 
 def test_jams_go_in_and_come_out_by_the_names_of_their_recordings(tmp_path: Path) -> None:
