@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pipelines.campaign_cli import add_commands
+from pipelines.campaigns.cli import add_commands
 from pipelines.process import single_threaded
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def _synthesize(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _report(options: argparse.Namespace, result: IO[str]) -> int:
-    from pipelines.report import write_report
+    from pipelines.report.report import write_report
     from pipelines.store import Store
 
     out = Path(options.out)

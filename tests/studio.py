@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.invite import invite
-from pipelines.postgres import INSTALL, installations
-from pipelines.studio import Studio
-from pipelines.studio_install import VERSION, InstallError, cache, environment, install
-from pipelines.studio_session import Session
+from pipelines.studio.install import VERSION, InstallError, cache, environment, install
+from pipelines.studio.invite import invite
+from pipelines.studio.postgres import INSTALL, installations
+from pipelines.studio.server import Studio
+from pipelines.studio.session import Session
 
 # Nobody needs a test's data after a power cut.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")

@@ -27,10 +27,10 @@ from annotation.preannotation import prediction
 from annotation.sync import apply
 from annotation.task import Task
 from extractors.encode import write
-from pipelines import backend
-from pipelines.campaigns import Desk, open_desk, tasks, wanted
+from pipelines.campaigns import backend
+from pipelines.campaigns.desk import Desk, open_desk, tasks, wanted
+from pipelines.campaigns.preannotate import preannotations
 from pipelines.catalog import scan
-from pipelines.preannotate import preannotations
 from pipelines.store import Store
 from tests.studio import RunningStudio
 from tests.test_table import field, flat

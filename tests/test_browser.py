@@ -20,9 +20,9 @@ from annotation.pull import labels, pull
 from annotation.revisions import NOTHING
 from annotation.sync import apply
 from annotation.task import Task
-from pipelines.campaigns import wanted
-from pipelines.clip_links import Keys
-from pipelines.clip_server import server
+from pipelines.campaigns.desk import wanted
+from pipelines.clips.links import Keys
+from pipelines.clips.server import server
 from tests.studio import Account, RunningStudio
 from tests.test_backend import MODEL, PATCH, SECONDS, make_desk, running
 

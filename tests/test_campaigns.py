@@ -9,7 +9,7 @@ import pytest
 
 from annotation.labels import Label, write
 from annotation.task import ext_id
-from pipelines.campaigns import Desk, excerpts, open_desk, tasks, wanted
+from pipelines.campaigns.desk import Desk, excerpts, open_desk, tasks, wanted
 from pipelines.catalog import scan
 from pipelines.part import StoreError
 from pipelines.store import Store

@@ -17,7 +17,7 @@ from augment.chain import Lineage, view_id
 from extractors.audio import AudioError, read, stretches
 from extractors.clip import clip_id
 from pipelines.catalog import scan
-from pipelines.clip_files import TYPES, Cuts, Excerpt, cut
+from pipelines.clips.files import TYPES, Cuts, Excerpt, cut
 from pipelines.store import Store
 from pipelines.views import heard_again
 from tests.sounds import SUFFIXES, clicks, noise, tone, write

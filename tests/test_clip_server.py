@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import numpy as np
 import pytest
 
-from pipelines.clip_links import Keys, expiry, presigned, sign, unsigned
-from pipelines.clip_server import server
+from pipelines.clips.links import Keys, expiry, presigned, sign, unsigned
+from pipelines.clips.server import server
 
 NAME = "0123456789abcdef0123-00112233.mp3"
 OTHER = "aaaaaaaaaaaaaaaaaaaa-00112233.flac"

@@ -19,10 +19,10 @@ from annotation.campaign import Audio, Campaign
 from annotation.question import Question
 from annotation.task import Task
 from extractors.clip import clip_id
+from pipelines.campaigns.preflight import Report, preflight
 from pipelines.catalog import scan
-from pipelines.clip_files import Excerpt, cut
-from pipelines.clip_links import Keys, sign
-from pipelines.preflight import Report, preflight
+from pipelines.clips.files import Excerpt, cut
+from pipelines.clips.links import Keys, sign
 from pipelines.store import Store
 from tests.sounds import noise, tone, write
 from tests.test_clip_server import serving

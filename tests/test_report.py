@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.catalog import scan
-from pipelines.pictures import Stretch, along, colours, png
-from pipelines.report import write_report
+from pipelines.report.pictures import Stretch, along, colours, png
+from pipelines.report.report import write_report
 from pipelines.store import Store
 from tests.test_table import field, flat
 

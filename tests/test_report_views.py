@@ -17,9 +17,9 @@ from pipelines.engines.local import Local
 from pipelines.gather import add
 from pipelines.recipe import Recipe
 from pipelines.relabel import relabel
-from pipelines.report import write_report
+from pipelines.report.report import write_report
+from pipelines.report.step_words import words
 from pipelines.run import run
-from pipelines.step_words import words
 from pipelines.store import Store
 from tests.test_report import HOSTILE, SECONDS, needs_a_browser, probed, silence_then_tone
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.child import process_alive
-from pipelines.invite import invite
-from pipelines.postgres import Postgres, PostgresError
-from pipelines.studio import Studio, StudioError, address
-from pipelines.studio_install import InstallError, environment, install
-from pipelines.studio_session import Session, SessionError
+from pipelines.studio.child import process_alive
+from pipelines.studio.install import InstallError, environment, install
+from pipelines.studio.invite import invite
+from pipelines.studio.postgres import Postgres, PostgresError
+from pipelines.studio.server import Studio, StudioError, address
+from pipelines.studio.session import Session, SessionError
 from tests.studio import FAST, RunningStudio, StudioProcess, need_studio, template
 
 pytestmark = pytest.mark.slow
@@ -326,7 +326,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(folder: Path) -> None:
 
 
 def test_a_machine_without_postgres_is_told_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.postgres.PLACES", ())
+    monkeypatch.setattr("pipelines.studio.postgres.PLACES", ())
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(PostgresError, match="PostgreSQL is not installed; 'apt-get install postgresql' installs it"):
         Studio(folder / "data", port=0).start()

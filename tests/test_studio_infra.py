@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import studio_environment
-from pipelines.studio_install import VERSION
-from pipelines.studio_session import Session
+from pipelines.studio import environment as studio_environment
+from pipelines.studio.install import VERSION
+from pipelines.studio.session import Session
 from tests.studio import RunningStudio
 
 FOLDER = Path(__file__).parent.parent / "infra" / "label_studio"

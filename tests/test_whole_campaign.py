@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from annotation.label_studio import Studio
-from pipelines.campaign_cli import CHANGES
+from pipelines.campaigns.cli import CHANGES
 from tests.collection import ROOT, command
 from tests.studio import RunningStudio
 from tests.whole_campaign import Whole, answer, whole

@@ -15,7 +15,7 @@ from annotation.labels import Label, from_rows
 from annotation.results import to_result
 from annotation.revisions import current
 from annotation.task import campaign_line
-from pipelines.campaigns import Desk, open_desk
+from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.store import Store
 from tests.collection import earmark, tones
 from tests.studio import Account, RunningStudio

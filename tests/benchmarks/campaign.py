@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from annotation.label_studio import Studio
 from annotation.results import to_result
-from pipelines.campaign_cli import CHANGES
+from pipelines.campaigns.cli import CHANGES
 from tests.studio import StudioProcess
 from tests.whole_campaign import answer, opinion, whole
 

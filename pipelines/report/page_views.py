@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 from annotation.kinds import base, number, parse_note
-from pipelines.page import HINT, RAMP, clock, player, scene, text
-from pipelines.pictures import RANGE_DB, inline
-from pipelines.report_views import HeardClip, HeardView, Said
-from pipelines.step_words import words
+from pipelines.report.page import HINT, RAMP, clock, player, scene, text
+from pipelines.report.pictures import RANGE_DB, inline
+from pipelines.report.step_words import words
+from pipelines.report.views import HeardClip, HeardView, Said
 
 # These are drawn; the others are written, these first.
 _DRAWN = ("beat", "downbeat", "note")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 VERSION = "1.23.2"
-PINS = Path(__file__).with_name("studio_pins.txt")  # all packages of an environment in which the tests passed
+PINS = Path(__file__).with_name("pins.txt")  # all packages of an environment in which the tests passed
 GIGABYTES = 1.5
 
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from extractors.uri import is_local, is_uri, open_local, to_path
 from pipelines.cells import cell_shape
-from pipelines.page import Heard, Summary, page
-from pipelines.page_views import section
 from pipelines.part import publish
-from pipelines.pictures import along, level, outline, peaks, png
-from pipelines.report_tables import ROWS, footer, log_mel, of_shards, stretches, tables, taggram
-from pipelines.report_views import shown_clip
+from pipelines.report.page import Heard, Summary, page
+from pipelines.report.page_views import section
+from pipelines.report.pictures import along, level, outline, peaks, png
+from pipelines.report.tables import ROWS, footer, log_mel, of_shards, stretches, tables, taggram
+from pipelines.report.views import shown_clip
 from pipelines.table import Table
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from annotation.interface import controls
 from annotation.preannotation import prediction
 from annotation.task import Task
-from pipelines.campaigns import Desk
+from pipelines.campaigns.desk import Desk
+from pipelines.campaigns.preannotate import author, preannotations
 from pipelines.part import StoreError
-from pipelines.preannotate import author, preannotations
 
 if TYPE_CHECKING:
     import uvicorn

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.cells import TableError, cell_shape
-from pipelines.pictures import Stretch
+from pipelines.report.pictures import Stretch
 from pipelines.table import Table
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from annotation.interface import FIELDS, check_interface, interface
 from annotation.preannotation import check_prediction
 from annotation.task import Task
 from extractors.containers import AudioError
-from pipelines.clip_links import SIGNED_QUERIES, expiry, unsigned
+from pipelines.clips.links import SIGNED_QUERIES, expiry, unsigned
 
 if TYPE_CHECKING:
     import httpx

@@ -1,7 +1,7 @@
 """Accounts for annotators, made by invitation: `earmark campaign invite`.
 
 For the command line: `invite(emails, url, token, passwords)` where url and token come from `--url` and `--token-file`, or from
-`pipelines.studio.address(data)` for `--data DIR`; `passwords` is a file, by default `annotators.tsv` in the data folder.
+`pipelines.studio.server.address(data)` for `--data DIR`; `passwords` is a file, by default `annotators.tsv` in the data folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.studio_session import Session, SessionError
+from pipelines.studio.session import Session, SessionError
 
 ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from annotation.label_studio import Studio
     from annotation.pull import Pulled
     from annotation.sync import Wanted
-    from pipelines.campaigns import Desk
+    from pipelines.campaigns.desk import Desk
 
 # What `plan` ends with where an apply would change something: 0 is nothing to do, 1 refused, 2 a mistake.
 CHANGES = 3
@@ -62,7 +62,7 @@ def add_commands(commands: Any, add: Any) -> None:
 
 
 def _serve(options: argparse.Namespace, result: IO[str]) -> int:
-    from pipelines.studio import MISTAKES, serve
+    from pipelines.studio.server import MISTAKES, serve
 
     with _told(*MISTAKES):
         serve(Path(options.data), options.host, options.port, options.public_url, options.database, options.single_annotator, _tell)
@@ -70,8 +70,8 @@ def _serve(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _invite(options: argparse.Namespace, result: IO[str]) -> int:
-    from pipelines.invite import invite
-    from pipelines.studio import MISTAKES
+    from pipelines.studio.invite import invite
+    from pipelines.studio.server import MISTAKES
 
     with _told(*MISTAKES):
         url, token = _address(options)
@@ -86,8 +86,8 @@ def _invite(options: argparse.Namespace, result: IO[str]) -> int:
 def _clips(options: argparse.Namespace, result: IO[str]) -> int:
     import logging
 
-    from pipelines.clip_links import Keys
-    from pipelines.clip_server import server
+    from pipelines.clips.links import Keys
+    from pipelines.clips.server import server
     from pipelines.store import Store
 
     store = Store(options.store)
@@ -147,7 +147,7 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
 
     wake = threading.Event()
     if options.listen:
-        from pipelines.backend import server
+        from pipelines.campaigns.backend import server
 
         threading.Thread(target=server(desk, "0.0.0.0", options.listen, wake.set).run, name="webhooks", daemon=True).start()
     watch(once, lambda _: None, options.watch, wake, threading.Event())
@@ -173,7 +173,7 @@ def _status(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _preflight(options: argparse.Namespace, result: IO[str]) -> int:
-    from pipelines.preflight import preflight
+    from pipelines.campaigns.preflight import preflight
 
     desk, wanted = _wanted(options)
     given = {name: [said] for name, said in wanted.predictions.items()}
@@ -186,7 +186,7 @@ def _preflight(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _backend(options: argparse.Namespace, result: IO[str]) -> int:
-    from pipelines.backend import server
+    from pipelines.campaigns.backend import server
 
     desk = _desk(options)
     _tell(f"predictions for {desk.campaign.name} are at http://{options.host}:{options.port}; Ctrl-C stops it")
@@ -195,7 +195,7 @@ def _backend(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _desk(options: argparse.Namespace) -> Desk:
-    from pipelines.campaigns import open_desk
+    from pipelines.campaigns.desk import open_desk
     from pipelines.store import Store
 
     return open_desk(options.file, Store(options.store))
@@ -203,7 +203,7 @@ def _desk(options: argparse.Namespace) -> Desk:
 
 def _wanted(options: argparse.Namespace) -> tuple[Desk, Wanted]:
     """The campaign as it should be on the server; its clips are cut on the way."""
-    from pipelines.campaigns import wanted
+    from pipelines.campaigns.desk import wanted
     from pipelines.progress import bar
 
     desk = _desk(options)
@@ -226,7 +226,7 @@ def _address(options: argparse.Namespace) -> tuple[str, str]:
     Raises:
         ValueError: neither is there.
     """
-    from pipelines.studio import StudioError, address
+    from pipelines.studio.server import StudioError, address
 
     if bool(options.url) != bool(options.token_file):
         raise ValueError("--url and --token-file go together")

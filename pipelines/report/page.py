@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from extractors.uri import printable
-from pipelines.pictures import ANCHORS, RANGE_DB, inline
+from pipelines.report.pictures import ANCHORS, RANGE_DB, inline
 
 RAMP = f'<span class="ramp" style="background:linear-gradient(90deg,#{",#".join(ANCHORS)})"></span>'
 HINT = "<span>Click a picture to listen from there; arrow keys move, space plays and pauses.</span>"

@@ -21,13 +21,13 @@ from annotation.sync import Wanted
 from annotation.task import Task, digest, ext_id
 from extractors.clip import Window, clip_id
 from extractors.uri import printable
-from pipelines.clip_files import Broken, Excerpt, cut
-from pipelines.clip_links import Keys, sign
+from pipelines.campaigns.preannotate import author, preannotations
+from pipelines.clips.files import Broken, Excerpt, cut
+from pipelines.clips.links import Keys, sign
 from pipelines.estimate import clips_of
 from pipelines.gather import gather
 from pipelines.part import StoreError, publish
 from pipelines.places import load_toml
-from pipelines.preannotate import author, preannotations
 from pipelines.store import Store
 
 

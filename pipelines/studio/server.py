@@ -4,7 +4,7 @@ For the command line:
 
 - `serve(data, host="127.0.0.1", port=8080, public_url="", database="", single_annotator=False, tell=print)` runs until Ctrl-C or SIGTERM.
 - `address(data)` gives the (url, token) of the server that a data folder belongs to, for other commands' `--data`.
-- `pipelines.invite.invite(emails, url, token, passwords)` makes accounts.
+- `pipelines.studio.invite.invite(emails, url, token, passwords)` makes accounts.
 
 Mistakes are StudioError, PostgresError, InstallError and SessionError, each one line; `MISTAKES` holds them all.
 """
@@ -24,12 +24,12 @@ from types import FrameType
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from pipelines import studio_environment
-from pipelines.child import Child
-from pipelines.postgres import DATABASE, OWNER, Postgres, PostgresError
-from pipelines.studio_folder import StudioError, address, claim, write
-from pipelines.studio_install import VERSION, InstallError, environment, install
-from pipelines.studio_session import Session, SessionError
+from pipelines.studio import environment as studio_environment
+from pipelines.studio.child import Child
+from pipelines.studio.folder import StudioError, address, claim, write
+from pipelines.studio.install import VERSION, InstallError, environment, install
+from pipelines.studio.postgres import DATABASE, OWNER, Postgres, PostgresError
+from pipelines.studio.session import Session, SessionError
 
 __all__ = ["MISTAKES", "Studio", "StudioError", "address", "serve"]
 

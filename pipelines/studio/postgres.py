@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGINT
 
-from pipelines.child import Child, process_alive, wait_until_gone
+from pipelines.studio.child import Child, process_alive, wait_until_gone
 
 INSTALL = "apt-get install postgresql"
 DATABASE = "studio"

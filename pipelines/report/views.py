@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from augment.chain import Lineage
 from pipelines.cells import TableError
-from pipelines.pictures import Stretch, along, level, png
-from pipelines.report_tables import footer, log_mel, of_shards, stretches
+from pipelines.report.pictures import Stretch, along, level, png
+from pipelines.report.tables import footer, log_mel, of_shards, stretches
 from pipelines.rows import VIEWS
 from pipelines.table import Table
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from pipelines.studio_install import VERSION
+from pipelines.studio.install import VERSION
 
 ADMIN = "admin@earmark.local"
 GIGABYTES = 0.5

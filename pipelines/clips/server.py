@@ -13,8 +13,8 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.clip_files import FILE_NAME, TYPES
-from pipelines.clip_links import Keys, seconds_left
+from pipelines.clips.files import FILE_NAME, TYPES
+from pipelines.clips.links import Keys, seconds_left
 
 if TYPE_CHECKING:
     import uvicorn

@@ -1,0 +1,1 @@
+"""Clips for browsers: cut, linked, served."""

@@ -1,0 +1,1 @@
+"""Label Studio on a PostgreSQL of its own: installed, started, watched."""
