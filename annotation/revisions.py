@@ -13,8 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from annotation.labels import Label
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 WITHDRAWN, SKIPPED, NOTHING = "withdrawn", "skipped", "nothing"
 # Kinds that readers who want to know about sound leave out.
@@ -32,6 +36,24 @@ def current(labels: Iterable[Label]) -> list[Label]:
     rows = {label.label_id: label for label in labels}
     replaced = {label.replaces for label in rows.values()}
     return [label for name, label in rows.items() if name not in replaced and label.kind != WITHDRAWN]
+
+
+def standing(rows: pa.Table, silent: bool = False) -> pa.Table:
+    """`current` of a table of labels, for millions of rows: each row once, though two processes had added it.
+
+    Args:
+        silent: keep what says nothing about sound, too: who skipped, and who had nothing to say.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    replaced = pc.is_in(rows.column("label_id"), pc.drop_null(pc.unique(rows.column("replaces"))))
+    unsaid = pc.is_in(rows.column("kind"), pa.array([WITHDRAWN] if silent else SILENT))
+    rows = rows.filter(pc.invert(pc.or_(replaced, unsaid)))
+    if pc.count_distinct(rows.column("label_id")).as_py() < rows.num_rows:
+        first = rows.append_column("row", pa.array(range(rows.num_rows))).group_by("label_id").aggregate([("row", "min")])
+        rows = rows.take(first.column("row_min").sort())
+    return rows
 
 
 def revised(before: Iterable[Label], after: Iterable[Label], at: datetime) -> list[Label]:

@@ -13,8 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pipelines.campaigns.cli import add_commands
+from pipelines.campaigns import cli as campaigns
+from pipelines.heads import cli as heads
 from pipelines.process import single_threaded
+from pipelines.queue import cli as queue
+from pipelines.release import cli as release
+from pipelines.similar import cli as similar
+from pipelines.votes import agreement_cli, consensus_cli
 
 if TYPE_CHECKING:
     from pipelines.engines.engine import Engine
@@ -351,7 +356,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (gather, move, export):
         command.add_argument("--store", required=True, help="folder or URI of the store")
 
-    add_commands(commands, add)
+    for each in (campaigns, agreement_cli, consensus_cli, queue, similar, release, heads):
+        each.add_commands(commands, add)
     synthesize = add(commands, "synthesize", _synthesize, "render scores to audio with exact labels")
     synthesize.add_argument("--out", required=True, metavar="DIR")
     synthesize.add_argument("--pieces", type=int, default=24, help="how many (%(default)s)")

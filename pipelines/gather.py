@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from annotation.jams import Jams, read_jams, write_jams
 from annotation.labels import Label, from_rows, read, table
+from annotation.revisions import standing
 from extractors.uri import is_local, printable, to_path
 from pipelines.part import StoreError
-from pipelines.relabel import places, standing
+from pipelines.relabel import places
 from pipelines.store import Store
 
 SLACK = 0.05  # seconds: annotators' programs round, and decoders pad

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from annotation.labels import Label, from_rows, schema
-from annotation.revisions import SILENT
+from annotation.revisions import standing
 from augment.chain import Lineage
 from augment.contract import ContractError, Policy, refused, text
 from augment.moving import to_track, view_labels
@@ -61,17 +61,6 @@ def check(store: Store, recipe: Recipe) -> None:
             f"labels in {store.root} would be wrong after augmentation:\n{text(cases)}\nnarrow the range, state a rule under"
             ' [labels.rules.KIND], or leave such labels out of the views: on_refused = "drop" under [labels]'
         )
-
-
-def standing(rows: pa.Table) -> pa.Table:
-    """Labels that still count: those that no other row corrects or withdraws, each once, though two processes had added it."""
-    replaced = pc.is_in(rows.column("label_id"), pc.drop_null(pc.unique(rows.column("replaces"))))
-    silent = pc.is_in(rows.column("kind"), pa.array(SILENT))
-    rows = rows.filter(pc.invert(pc.or_(replaced, silent)))
-    if pc.count_distinct(rows.column("label_id")).as_py() < rows.num_rows:
-        first = rows.append_column("row", pa.array(range(rows.num_rows))).group_by("label_id").aggregate([("row", "min")])
-        rows = rows.take(first.column("row_min").sort())
-    return rows
 
 
 def relabel(store: Store, recipe: Recipe, progress: Callable[[int, int], None] = lambda done, of: None) -> Relabelled:

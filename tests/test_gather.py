@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 
 from annotation.labels import Label, table, write
+from annotation.revisions import standing
 from augment.contract import ContractError
 from pipelines.cli import main
 from pipelines.gather import add, export, gather
 from pipelines.part import StoreError
 from pipelines.recipe import load
-from pipelines.relabel import kinds, relabel, standing
+from pipelines.relabel import kinds, relabel
 from pipelines.rows import footed
 from pipelines.store import Store
 

@@ -1,0 +1,1 @@
+"""Training sets: immutable, versioned, without leaks."""

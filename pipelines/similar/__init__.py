@@ -1,0 +1,1 @@
+"""Recordings that sound alike, and recordings that are the same."""

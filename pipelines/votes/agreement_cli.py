@@ -1,0 +1,9 @@
+"""`earmark agreement`: how far people agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_commands(commands: Any, add: Any) -> None:
+    """Declare the commands; `add(parser, name, function, help)` makes one."""
