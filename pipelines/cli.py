@@ -36,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done; 1 something named failed; 2 a mistake in the command, the recipe or the store; 130 interrupted.
     """
     single_threaded()
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    if more and getattr(options, "engine", "") != "beam":  # what follows then is Beam's: --runner, --region, ...
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    options.beam = more
     with _result_stream(getattr(options, "json", False)) as result:
         try:
             code: int = options.command(options, result)
@@ -142,6 +146,10 @@ def _engine(options: argparse.Namespace, recipe: Recipe, store: str) -> Engine:
         from pipelines.engines.local import Local
 
         return Local(store, workers, recipe.run.devices)
+    if options.engine == "beam":
+        from pipelines.engines.beam import Beam
+
+        return Beam(store, options.beam, options.accelerator)
     from pipelines.engines.ray_cluster import RayCluster
 
     address = options.address or os.environ.get("RAY_ADDRESS", "")
@@ -370,8 +378,9 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `earmark run`, which the script for `ray submit` takes too."""
     parser.add_argument("recipe", metavar="RECIPE.toml")
     parser.add_argument("--store", required=True, help="folder or URI of the store")
-    parser.add_argument("--engine", choices=("ray", "local"), default="ray", help="local: threads of this process (%(default)s)")
+    parser.add_argument("--engine", choices=("ray", "local", "beam"), default="ray", help="local: threads of this process (%(default)s)")
     parser.add_argument("--address", default="", help="a running Ray cluster; RAY_ADDRESS if absent, else a private one here")
+    parser.add_argument("--accelerator", default="", metavar="HINT", help="with --engine beam: type:nvidia-tesla-t4;count:1 or the like")
     parser.add_argument("--workers", type=int, default=None, help="shards at once; as many as there are cores if absent")
     parser.add_argument("--retry-rejects", action="store_true", help="try again what was rejected")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from pipelines.engines.engine import Failed, Lost, Outcome
+from pipelines.engines.watchdog import deadline
 from pipelines.process import ENVIRONMENT, keep_memory
 from pipelines.stage import Heard, Unit, decode, hear, write
 from pipelines.store import Store
@@ -143,13 +144,13 @@ class RayCluster:
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _hear(unit: Unit) -> Heard:
-    with _Watchdog(unit):
+    with _guarded(unit):
         return hear(unit)
 
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _decode(unit: Unit) -> Any:
-    with _Watchdog(unit):
+    with _guarded(unit):
         return decode(unit)
 
 
@@ -160,28 +161,17 @@ class _Consumer:
         batches, heard = decoded
         # Without CUDA torch does on the CPU ("cpu:0") what is pending; without views nothing is, and NumPy is faster.
         device = unit.device if _has_cuda() else "cpu:0" if unit.recipe.augment else "cpu"
-        with _Watchdog(unit):
+        with _guarded(unit):
             return write(unit, Store(unit.store), heard, batches, device)
 
 
 _consumer: Any = ray.remote(num_gpus=1, num_cpus=0, max_restarts=0)(_Consumer)
 
 
-class _Watchdog:
-    """Ends this process if its work takes too long: nothing else stops C code. Time in a queue does not count."""
-
-    def __init__(self, unit: Unit) -> None:
-        self._seconds = unit.deadline()
-        keep_memory()
-
-    def __enter__(self) -> None:
-        # The worker's standard error may not be a real file.
-        self._file = open(os.devnull, "w")
-        faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._file)
-
-    def __exit__(self, *_: object) -> None:
-        faulthandler.cancel_dump_traceback_later()
-        self._file.close()
+def _guarded(unit: Unit) -> AbstractContextManager[None]:
+    """The worker ends if the unit does not; time in a queue does not count."""
+    keep_memory()
+    return deadline(unit.deadline())
 
 
 def _outcome(ref: Any, unit: Unit, began: float) -> Outcome:

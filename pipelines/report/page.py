@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from extractors.uri import printable
+from pipelines.report.markup import text
 from pipelines.report.pictures import ANCHORS, RANGE_DB, inline
 
 RAMP = f'<span class="ramp" style="background:linear-gradient(90deg,#{",#".join(ANCHORS)})"></span>'
@@ -41,25 +41,26 @@ class Heard:
     tags: Sequence[tuple[str, float]] = ()
 
 
-def page(summary: Summary, tracks: Sequence[Heard], rejects: Sequence[Mapping[str, Any]], views: str = "") -> str:
-    """The whole page, self-contained. views: HTML of the section about one clip's views."""
-    body = (_header(summary, len(rejects)), views, _tracks(summary, tracks), _tables(summary), _rejects(rejects))
-    folder = files("pipelines")
+def page(
+    summary: Summary, tracks: Sequence[Heard], rejects: Sequence[Mapping[str, Any]], views: str = "", sections: Sequence[str] = ()
+) -> str:
+    """The whole page, self-contained. views: HTML of the section about one clip's views; sections: of all that comes before the tracks."""
+    body = (
+        _header(summary, len(rejects)),
+        _contents(sections),
+        *sections,
+        views,
+        _tracks(summary, tracks),
+        _tables(summary),
+        _rejects(rejects),
+    )
+    folder = files("pipelines.report")
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>earmark: {text(summary.name)}</title>\n<link rel="icon" href="data:,">\n'
         f"<style>\n{folder.joinpath('report.css').read_text()}</style>\n<body>\n<main>\n{''.join(body)}</main>\n"
         f"<script>\n{folder.joinpath('report.js').read_text()}</script>\n</body>\n</html>\n"
     )
-
-
-def text(value: object) -> str:
-    """A value as HTML text or attribute.
-
-    >>> text("<b> & 'a'")
-    '&lt;b&gt; &amp; &#x27;a&#x27;'
-    """
-    return html.escape(printable(str(value)))
 
 
 def ticks(seconds: float) -> list[tuple[float, str]]:
@@ -123,6 +124,13 @@ def _header(summary: Summary, rejects: int) -> str:
     items = "".join(f"<li><b>{value}</b><span>{name}</span></li>" for value, name in facts)
     name = f'<p class="quiet"><code>{text(summary.name)}</code></p>'
     return f'<header>\n<h1>What was heard</h1>\n{name}\n<ul class="facts">{items}</ul>\n</header>\n'
+
+
+def _contents(sections: Sequence[str]) -> str:
+    """Links to the sections: a page that holds campaigns and releases is long."""
+    found = [match.groups() for each in sections for match in re.finditer(r'<section id="([^"]+)"[^>]*><h2[^>]*>(.*?)</h2>', each)]
+    links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in found)
+    return f'<nav aria-label="contents"><ul>{links}</ul></nav>\n' if len(found) > 1 else ""
 
 
 def _tracks(summary: Summary, tracks: Sequence[Heard]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 from annotation.kinds import base, number, parse_note
-from pipelines.report.page import HINT, RAMP, clock, player, scene, text
+from pipelines.report.markup import text
+from pipelines.report.page import HINT, RAMP, clock, player, scene
 from pipelines.report.pictures import RANGE_DB, inline
 from pipelines.report.step_words import words
 from pipelines.report.views import HeardClip, HeardView, Said

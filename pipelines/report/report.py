@@ -12,6 +12,7 @@ import numpy as np
 from extractors.uri import is_local, is_uri, open_local, to_path
 from pipelines.cells import cell_shape
 from pipelines.part import publish
+from pipelines.report.collection import collection
 from pipelines.report.page import Heard, Summary, page
 from pipelines.report.page_views import section
 from pipelines.report.pictures import along, level, outline, peaks, png
@@ -44,7 +45,8 @@ def write_report(store: Store, out: Path, tracks: int = 24) -> None:
     mel, tags = log_mel(near), taggram(near)
     heard = [_heard(row, mel, tags, out) for row in shown]
     clip = shown_clip(store, near, shards)
-    html = page(_summary(store, found), heard, store.open_rejects(), section(clip) if clip else "")
+    sections = [each for each in (collection(store),) if each]
+    html = page(_summary(store, found), heard, store.open_rejects(), section(clip) if clip else "", sections)
     publish(pafs.LocalFileSystem(), os.path.abspath(out), html.encode())
 
 
