@@ -12,6 +12,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 # "s3://…", and fsspec's chains such as "zip://a.wav::s3://…".
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*://")
 _OF_THIS_MACHINE = re.compile(r"file://(localhost)?/", re.IGNORECASE)
+# A name and a password before the host, and what signs or opens a bucket after the "?".
+_SECRET = re.compile(r"://[^/@]*:[^/@]*@|[?&](access_key|secret_key|session_token|password|sas_token)=", re.IGNORECASE)
 # Control characters, line separators, and the surrogates that stand for bytes which are not UTF-8.
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -47,6 +49,22 @@ def is_uri(text: str) -> bool:
 def is_local(uri: str) -> bool:
     """Whether a path or URI names a file of this machine."""
     return not is_uri(uri) or _OF_THIS_MACHINE.match(uri) is not None
+
+
+def without_secrets(uri: str) -> str:
+    """The URI itself, if it says nothing that must not be stored, shown or logged.
+
+    Raises:
+        ValueError: it does; the message does not repeat it.
+
+    >>> without_secrets("https://ada:pw@example.org/a.wav")
+    Traceback (most recent call last):
+    ValueError: https://…@example.org/a.wav: addresses are stored and shown, so no password belongs in them; give it by the environment
+    """
+    if not is_uri(uri) or is_local(uri) or not (found := _SECRET.search(uri)):
+        return uri
+    shown = uri[: uri.index("://") + 3] + "…@" + uri[found.end() :] if found[0].endswith("@") else uri.partition("?")[0] + "?…"
+    raise ValueError(f"{printable(shown)}: addresses are stored and shown, so no password belongs in them; give it by the environment")
 
 
 def to_uri(path: str | bytes) -> str:

@@ -131,8 +131,9 @@ def publish(filesystem: pafs.FileSystem, path: str, payload: bytes) -> None:
     """
     try:
         if not isinstance(filesystem, pafs.LocalFileSystem):
-            # On object stores the object appears when its upload ends.
-            filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+            # On object stores the object appears when its upload ends. They have no folders, and would keep an empty object for each.
+            if isinstance(filesystem, pafs.PyFileSystem):
+                filesystem.create_dir(path.rpartition("/")[0], recursive=True)
             with filesystem.open_output_stream(path) as sink:
                 sink.write(payload)
             return

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from extractors.remote import RemoteError, is_folder, listing, look, normal
-from extractors.uri import called_audio, is_local, is_uri, printable, to_path, to_uri
+from extractors.uri import called_audio, is_local, is_uri, printable, to_path, to_uri, without_secrets
 from pipelines.entries import Entry, Problem, local_entry, walk
 from pipelines.manifest import EXTENSIONS as MANIFESTS
 from pipelines.manifest import SourceError, rows
@@ -54,10 +54,10 @@ def find(sources: Sequence[str]) -> Listing:
             _find_local(source, found)
             continue
         try:
-            _find_remote(source, found)
+            _find_remote(without_secrets(source), found)
         except FileNotFoundError:
             raise SourceError(f"{source!r}: there is nothing at this address") from None
-        except RemoteError as error:
+        except (RemoteError, ValueError) as error:
             raise SourceError(str(error)) from error
     return found
 
@@ -118,6 +118,10 @@ def _read_manifest(uri: str, found: Listing) -> None:
         if is_local(reference):
             found.add([local_entry(to_path(reference), words)])
         else:
+            try:
+                without_secrets(reference)
+            except ValueError as error:
+                raise SourceError(f"{printable(uri)}: {error}") from None
             try:
                 found.add([Entry(normal(reference), words=words)])
             except RemoteError as error:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from extractors.uri import without_secrets
 from pipelines.part import PartWriter, StoreError, publish, unfinished
 
 if TYPE_CHECKING:
@@ -222,6 +223,10 @@ class Store:
 def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in root:
         return pafs.LocalFileSystem(), os.path.abspath(root)
+    try:
+        without_secrets(root)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
     try:
         filesystem, base = pafs.FileSystem.from_uri(root)
     except pa.ArrowInvalid:
