@@ -104,6 +104,7 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
         from pipelines.engines.supervisor import supervised
 
         supervised()  # before anything starts a thread: it forks
+    from pipelines.diary import Diary
     from pipelines.part import StoreError
     from pipelines.progress import bar, shards_bar
     from pipelines.recipe import load
@@ -124,8 +125,10 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
 
         retry(store)
     engine = _engine(options, recipe, store.root)
+    diary = Diary(store, options.engine, tuple(recipe.variants()), options.log)
     with shards_bar() as tell:
-        summary = run(store, recipe, engine, options.retry_rejects, tell)
+        summary = run(store, recipe, engine, options.retry_rejects, tell, diary.told)
+    diary.end(summary)
     try:
         if not summary.interrupted and store.names("labels") and store.names("views", summary.variants["views"]):
             with bar("moving labels", "shards") as advance:
@@ -310,6 +313,16 @@ def _synthesize(options: argparse.Namespace, result: IO[str]) -> int:
     return 0
 
 
+def _status(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.diary import notes
+    from pipelines.store import Store
+
+    found = notes(Store(options.store), options.runs)
+    text = "\n".join(map(str, found)) or f"no run has told of itself on {options.store} yet"
+    _show(result, options.json, [asdict(each) for each in found], text)
+    return 0
+
+
 def _report(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.report.report import write_report
     from pipelines.store import Store
@@ -340,10 +353,12 @@ def _parser() -> argparse.ArgumentParser:
     run = add(commands, "run", _run, "compute what a recipe asks for and is not there yet")
     run_arguments(run)
     rejects = add(commands, "rejects", _rejects, "list what could not be used, by cause")
+    status = add(commands, "status", _status, "how far runs on a store are, from any other terminal")
+    status.add_argument("--runs", type=int, default=3, help="how many, the last first (%(default)s)")
     report = add(commands, "report", _report, "write one HTML page to look at and listen to")
     report.add_argument("--out", required=True, metavar="FILE.html", help="the page")
     report.add_argument("--tracks", type=int, default=24, help="tracks to show (%(default)s)")
-    for command in (scan, rejects, report):
+    for command in (scan, rejects, status, report):
         command.add_argument("--store", required=True, help="folder or URI of the store")
 
     recipe = commands.add_parser("recipe", help="check recipes, print their schema").add_subparsers(required=True, metavar="COMMAND")
@@ -382,6 +397,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", default="", help="a running Ray cluster; RAY_ADDRESS if absent, else a private one here")
     parser.add_argument("--accelerator", default="", metavar="HINT", help="with --engine beam: type:nvidia-tesla-t4;count:1 or the like")
     parser.add_argument("--workers", type=int, default=None, help="shards at once; as many as there are cores if absent")
+    parser.add_argument("--log", default="", metavar="FILE", help="add a line of JSON for each shard to this file")
     parser.add_argument("--retry-rejects", action="store_true", help="try again what was rejected")
 
 

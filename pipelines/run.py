@@ -90,13 +90,14 @@ def run(
     engine: Engine,
     retry_rejects: bool = False,
     progress: Callable[[Summary], None] | None = None,
+    told: Callable[[Summary, Unit, Outcome], None] | None = None,
 ) -> Summary:
     """Make every part that the recipe should have on the store and that is not there.
 
     Resuming, adding an extractor and repeating a run are the same act. Ctrl-C ends it with `interrupted` set.
 
     Args:
-        progress: called after each unit.
+        progress: called after each unit. told: too, with how the unit ended.
     Raises:
         StoreError: the store cannot be listed.
     """
@@ -142,6 +143,8 @@ def run(
             summary.wall_seconds = time.monotonic() - began
             if progress:
                 progress(summary)
+            if told:
+                told(summary, unit, outcome)
     except KeyboardInterrupt:
         summary.interrupted = True
     finally:

@@ -39,7 +39,7 @@ REJECTS = pa.schema(
 PLAIN = ("tracks", "aliases", "rejects", "labels")
 
 # Folders that hold something else.
-NO_TABLES = ("campaigns", "clips", "recipes")
+NO_TABLES = ("campaigns", "clips", "recipes", "runs")
 
 
 class Store:

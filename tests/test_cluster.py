@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +159,7 @@ class Head:
     python: Path
     dashboard: str
     address: str
+    metrics: str
     environment: dict[str, str]
 
 
@@ -174,10 +177,10 @@ def head(tmp_path: Path) -> Iterator[Head]:
     python = venv / "bin" / "python"
     ours = subprocess.run([python, "-c", "import pipelines"], capture_output=True, cwd=tmp_path, env=environment, check=False)
     assert b"ModuleNotFoundError" in ours.stderr
-    gcs, dashboard = free_port(), free_port()
+    gcs, dashboard, metrics = free_port(), free_port(), free_port()
     ray = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", "--object-store-memory=200000000"]
     ports = [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
-    ports.append(f"--dashboard-agent-listen-port={free_port()}")
+    ports += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={metrics}"]
     with open(tmp_path / "head.log", "w") as log:
         child = subprocess.Popen([*ray, *ports], stdout=log, stderr=log, env=environment, cwd=tmp_path, start_new_session=True)
         try:
@@ -186,7 +189,7 @@ def head(tmp_path: Path) -> Iterator[Head]:
                     break
                 assert child.poll() is None, (tmp_path / "head.log").read_text()
                 time.sleep(0.1)
-            yield Head(python, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", environment)
+            yield Head(python, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", f"http://127.0.0.1:{metrics}/metrics", environment)
         finally:
             family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
             for each in family:
@@ -217,6 +220,15 @@ def test_a_job_runs_on_a_head_with_nothing_of_ours_installed(head: Head, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 tracks, 8 clips" in done.stdout
     assert len(clips(tmp_path / "store", "logmel")) == 8
+    # Workers tell the exporter every few seconds, and what they counted stays when they are gone.
+    for _ in range(300):
+        with urllib.request.urlopen(head.metrics, timeout=10) as answer:
+            told = re.findall(r"^ray_earmark_(\w+)_total\{[^}]*\} ([0-9.]+)$", answer.read().decode(), re.MULTILINE)
+        counted = {name: sum(float(value) for each, value in told if each == name) for name, _ in told}
+        if counted.get("clips") == 8:
+            break
+        time.sleep(0.1)
+    assert {name: counted[name] for name in ("tracks", "clips", "sound_seconds")} == {"tracks": 4, "clips": 8, "sound_seconds": 8.0}
 
 
 def test_the_script_alone_finds_the_project_where_the_cluster_file_puts_it(head: Head, tmp_path: Path) -> None:

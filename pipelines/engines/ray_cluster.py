@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
 import time
@@ -21,6 +23,7 @@ os.environ.update(ENVIRONMENT)
 
 import ray
 from ray import exceptions
+from ray.util import metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("pipelines", "annotation", "augment", "extractors")
@@ -144,13 +147,13 @@ class RayCluster:
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _hear(unit: Unit) -> Heard:
-    with _guarded(unit):
-        return hear(unit)
+    with _guarded(unit), _busy("cpu"):
+        return _counted(hear(unit))
 
 
 @ray.remote(num_cpus=1, max_retries=0)
 def _decode(unit: Unit) -> Any:
-    with _guarded(unit):
+    with _guarded(unit), _busy("cpu"):
         return decode(unit)
 
 
@@ -161,8 +164,8 @@ class _Consumer:
         batches, heard = decoded
         # Without CUDA torch does on the CPU ("cpu:0") what is pending; without views nothing is, and NumPy is faster.
         device = unit.device if _has_cuda() else "cpu:0" if unit.recipe.augment else "cpu"
-        with _guarded(unit):
-            return write(unit, Store(unit.store), heard, batches, device)
+        with _guarded(unit), _busy("gpu"):
+            return _counted(write(unit, Store(unit.store), heard, batches, device))
 
 
 _consumer: Any = ray.remote(num_gpus=1, num_cpus=0, max_restarts=0)(_Consumer)
@@ -172,6 +175,40 @@ def _guarded(unit: Unit) -> AbstractContextManager[None]:
     """The worker ends if the unit does not; time in a queue does not count."""
     keep_memory()
     return deadline(unit.deadline())
+
+
+@functools.cache
+def _meters() -> tuple[metrics.Gauge, dict[str, metrics.Counter]]:
+    """What Ray's exporter shows to Prometheus of each worker: rate(ray_earmark_sound_seconds_total[5m]) is times real time."""
+    said = {
+        "tracks": "recordings heard",
+        "clips": "clips heard",
+        "sound_seconds": "seconds of sound heard",
+        "rejects": "files and views that could not be used",
+        "stored_bytes": "bytes of parts that were written",
+    }
+    gauge = metrics.Gauge("earmark_busy", "1 while a worker works on a shard", tag_keys=("device",))
+    return gauge, {name: metrics.Counter(f"earmark_{name}", words) for name, words in said.items()}
+
+
+@contextlib.contextmanager
+def _busy(device: str) -> Iterator[None]:
+    """Occupancy: the mean of this gauge over workers and time."""
+    gauge = _meters()[0]
+    gauge.set(1, {"device": device})
+    try:
+        yield
+    finally:
+        gauge.set(0, {"device": device})
+
+
+def _counted(heard: Heard) -> Heard:
+    counters = _meters()[1]
+    found = (heard.tracks, heard.clips, heard.seconds, len(heard.rejects), heard.bytes)
+    for counter, value in zip(counters.values(), found, strict=True):
+        if value:  # a counter takes no zero
+            counter.inc(value)
+    return heard
 
 
 def _outcome(ref: Any, unit: Unit, began: float) -> Outcome:
