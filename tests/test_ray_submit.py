@@ -137,7 +137,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def cluster_file(key: Path) -> dict[str, Any]:
     """Ours, for two machines; what they would download is borrowed from this Python, except ourselves."""
-    cluster: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "ray" / "cluster.yaml").read_text())
+    cluster: dict[str, Any] = yaml.safe_load((ROOT / "infra" / "ray" / "local.yaml").read_text())
     cluster["provider"]["worker_ips"] = cluster["provider"]["worker_ips"][:1]
     cluster["auth"]["ssh_private_key"] = str(key)
     venv, *installs, path = cluster["setup_commands"]
