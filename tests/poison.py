@@ -32,3 +32,18 @@ class Slow(torch.nn.Module):
         """(clips, samples) to (clips, 1)."""
         time.sleep(1)
         return wave.abs().amax(dim=1, keepdim=True)
+
+
+class Mortal(torch.nn.Module):
+    """Ends its process at the eighth batch that it is given there: after a shard or two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        """(clips, samples) to (clips, 1)."""
+        self.batches += 1
+        if self.batches == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return wave.abs().amax(dim=1, keepdim=True)
