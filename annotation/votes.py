@@ -118,7 +118,7 @@ def votes(
     said = pc.filter(rows.column("value"), pa.array(spoken))
     known = question.values or tuple(sorted(pc.unique(said).to_pylist()))
     at = np.full(len(pairs), -np.inf)
-    np.maximum.at(at, inverse, _floats(rows.column("at").cast(pa.int64())) / 1e6)
+    np.fmax.at(at, inverse, _floats(rows.column("at").cast(pa.int64())) / 1e6)
     tracks = np.asarray(rows.column("track_id").to_pylist(), object)
     _, first_of_clip = np.unique(clip, return_index=True)
     named = zip((keys[index] for index in clip_of), (people[index] for index in annotator_of), strict=True)

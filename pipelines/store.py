@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from extractors.uri import without_secrets
 from pipelines.part import PartWriter, StoreError, publish, unfinished
 
 if TYPE_CHECKING:
@@ -223,6 +222,8 @@ class Store:
 def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in root:
         return pafs.LocalFileSystem(), os.path.abspath(root)
+    from extractors.uri import without_secrets  # all extractors come with it, which local stores need not wait for
+
     try:
         without_secrets(root)
     except ValueError as error:

@@ -56,6 +56,12 @@ def test_what_is_known_of_an_answer_goes_with_it() -> None:
     assert found.only(~found.accepted).annotator.tolist() == [0]
 
 
+def test_an_answer_is_as_old_as_its_latest_word_and_nobody_may_know_when_it_was_given() -> None:
+    undated = Label("tag.mood", "calm", "ada", "person", "track", "a", campaign="c")
+    found = votes(table([undated, said("ada", "a", "wild"), Label("tag.mood", "calm", "bo", "person", "track", "a")]), MOOD)
+    np.testing.assert_equal(found.at, [AT.timestamp(), np.nan])
+
+
 def test_no_votes_are_no_answers() -> None:
     found = votes(table([]), MOOD)
     assert len(found) == 0
