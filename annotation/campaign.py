@@ -2,9 +2,9 @@
 
 Campaign.name, title, instructions, interface (the XML of a screen of one's own, or "")
 Campaign.questions: tuple[Question, ...]    see annotation.question; Campaign.question(name)
-Campaign.clips: seconds, hop, where (conditions column, op, value), limit, order, seed, views
+Campaign.clips: seconds, hop, where (conditions column, op, value), limit, order, seed, views, ids
 Campaign.overlap: annotators, shared, team    Campaign.gold: file, share, or None
-Campaign.predictions: table, column, regions_column, threshold, thresholds, map, min_seconds, join_seconds, blind, or None
+Campaign.predictions: table or head, column, regions_column, threshold, thresholds, map, min_seconds, join_seconds, blind, or None
 Campaign.audio: format, bitrate, base_url, expires_hours
 Campaign.screen_digest(): of what people see; Campaign.questions_digest(): of what answers mean
 """
@@ -70,6 +70,15 @@ class Clips(Spec):
     order: Literal["track", "random"] = Field("track", description="random: the same for the same seed")
     seed: int = 0
     views: bool = Field(False, description="ask about augmented views too")
+    ids: str = Field("", description="a file beside the campaign's: only the clips that it lists, a clip_id or clip_id/view_id a line")
+
+    @field_validator("ids")
+    @classmethod
+    def _ids_are_there(cls, ids: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get("folder")
+        if ids and folder is not None and not (Path(folder) / ids).is_file():
+            raise ValueError(f"{ids!r} is not there; name a list of clips beside the campaign's file")
+        return ids
 
 
 class Overlap(Spec):
@@ -102,17 +111,40 @@ class Gold(Spec):
 
 
 class Predictions(Spec):
-    """What people start from: an extractor's guesses, said with the campaign's choices."""
+    """What people start from: the guesses of an extractor, or of a head on its embeddings, said with the campaign's choices."""
 
-    table: str = Field(min_length=1, description="an extractor's table in the store: musicnn")
+    table: str = Field("", description="an extractor's table in the store that has tags: musicnn")
+    head: str = Field("", description="a folder that earmark train-head wrote, beside this file; it knows its table and thresholds")
     column: str = Field("tags_mean", description="probabilities of the clip, (tags,), named in the schema")
     regions_column: str = Field("tags", description="probabilities over time, (patches, tags), for questions with regions")
-    threshold: float = Field(0.5, gt=0, lt=1, description="a guess is shown from this probability on")
+    threshold: float = Field(0.5, gt=0, lt=1, description="a guess is shown from this probability on; a head has thresholds of its own")
     thresholds: dict[str, dict[str, Annotated[float, Field(gt=0, lt=1)]]] = Field({}, description="{question = {choice = probability}}")
-    map: dict[str, dict[str, str]] = Field(min_length=1, description="{question = {extractor's tag = choice}}; other tags are left out")
+    map: dict[str, dict[str, str]] = Field(
+        {}, description="{question = {tag = choice}}; other tags are left out. With a head: choices that are its tags, if absent"
+    )
     min_seconds: float = Field(1.0, ge=0, description="shorter regions are left out")
     join_seconds: float = Field(1.0, ge=0, description="regions that are nearer than this are one")
     blind: bool = Field(False, description="kept, but not shown to people")
+
+    @field_validator("head")
+    @classmethod
+    def _head_is_there(cls, head: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get("folder")
+        if not head or folder is None:
+            return head
+        if not (Path(folder) / head / "head.json").is_file():
+            raise ValueError(f"{head!r} is no head; 'earmark train-head' writes such a folder, name it beside the campaign's file")
+        return str(Path(folder) / head)
+
+    @model_validator(mode="after")
+    def _guesses_come_from_one(self) -> Self:
+        if bool(self.table) == bool(self.head):
+            raise ValueError(f"{'head' if self.head else 'table'}: predictions come from a table or from a head; name one of them")
+        if self.head and (told := {"column", "regions_column"} & self.model_fields_set):
+            raise ValueError(f"{min(told)}: a head knows its column; leave this out")
+        if self.table and not self.map:
+            raise ValueError("map: say which of the extractor's tags mean which choices, {question = {tag = choice}}")
+        return self
 
 
 class Audio(Spec):

@@ -55,16 +55,19 @@ class Studio:
 
     def _connect(self) -> None:
         import httpx
-        from label_studio_sdk import LabelStudio
         from label_studio_sdk.core.api_error import ApiError
 
+        # Not the SDK's client as a whole: that imports pandas and what checks tasks, which takes longer than most pulls.
+        from label_studio_sdk.core.client_wrapper import SyncClientWrapper
+
         # A redirected POST would become a GET, and look as if it had been done.
-        client = httpx.Client(follow_redirects=False, limits=httpx.Limits(max_connections=16))
+        # Reading the certificates of the world takes longer than most pulls, and http:// has no use for them.
+        client = httpx.Client(follow_redirects=False, limits=httpx.Limits(max_connections=16), verify=self.url.startswith("https:"))
         try:
-            sdk = LabelStudio(base_url=f"{self.url}/", api_key=self._token, max_retries=0, httpx_client=client)
+            sdk = SyncClientWrapper(base_url=f"{self.url}/", api_key=self._token, max_retries=0, httpx_client=client)
         except ApiError as error:  # a token that has a date, which is over
             raise meaning(f"{self.url}: signing in", int(error.status_code or 500), json.dumps(error.body), self._token) from None
-        self._transport = sdk._client_wrapper.httpx_client
+        self._transport = sdk.httpx_client
 
     def now(self) -> datetime:
         """The server's clock, to the second."""
@@ -144,6 +147,18 @@ class Studio:
         A changed overlap overwrites that of tasks; a model_version must be that of predictions that are there.
         """
         return records.project(self._write("PATCH", f"api/projects/{project}/", f"changing project {project}", records.settings(settings)))
+
+    def sampling(self, project: int) -> str:
+        """How the server chooses the next task; `update_project(sampling=...)` changes it."""
+        return str(self._read(f"api/projects/{project}/", f"reading project {project}")["sampling"] or "")
+
+    def views(self, project: int) -> dict[int, dict[str, Any]]:
+        """The tabs of a project, by id: title, ordering, filters."""
+        return {each["id"]: each["data"] or {} for each in self._read("api/dm/views/", f"reading tabs of project {project}", project=project)}
+
+    def create_view(self, project: int, data: Mapping[str, Any]) -> None:
+        """A further tab of a project."""
+        self._write("POST", "api/dm/views/", f"making a tab in project {project}", {"project": project, "data": dict(data)})
 
     def delete_project(self, project: int) -> None:
         """Delete a project with all that people said in it. Not while others use the server: two deletions at once spoil it (see sync)."""

@@ -7,13 +7,16 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annotation.answer import Answer, Page, news, schema
+from annotation.answer import Answer, Page, news
+from annotation.parts import Parts, answers, number, numbered, of
+
+LEFT = (".state.json.*", ".answers.arrow.*", "raw/.*", "answers/.*")  # what a killed pull had not finished writing
 
 
 class MirrorError(ValueError):
@@ -39,8 +42,18 @@ class State:
     pulls: int = 0
 
 
+@dataclass(frozen=True)
+class Mark:
+    """How far a mirror went at some moment: its last part, and how many rows there were."""
+
+    part: str = ""
+    rows: int = 0
+
+
 class Mirror:
     """The folder of a campaign: `raw/TIME-N.json` (pages), `answers/TIME-N.parquet` (what was new in them), state.json, lock.
+
+    Beside them `answers.arrow`, a copy of all parts in one file, which may be lost: it is made anew.
 
     A page is on disk, fsynced, before anything is made of it; its part of `answers` follows from it and the parts before; state.json is
     replaced after both. So a pull may be killed anywhere: what was kept and not merged the next one merges, as it takes the `lock`.
@@ -55,8 +68,7 @@ class Mirror:
         if "://" in str(folder):
             raise MirrorError(f"{folder}: what people said is kept on a local disk, as buckets know no locks; give a folder")
         self.folder = Path(folder)
-        self._latest: dict[tuple[str, int], Answer] = {}
-        self._merged: set[str] = set()
+        self._parts = Parts(self.folder / "answers", _publish)
 
     # One writer
 
@@ -84,15 +96,16 @@ class Mirror:
             file.flush()
             self._recover()
             yield
+            self._parts.compact()
 
     def _recover(self) -> None:
         """Merge pages that a killed pull left unmerged, in their order, and sweep what it had not finished writing."""
-        for path in (*self.folder.glob(".state.json.*"), *self.folder.glob("raw/.*"), *self.folder.glob("answers/.*")):
+        for path in (each for left in LEFT for each in self.folder.glob(left)):
             path.unlink()
-        merged = set(self._names("answers"))
-        for name in self._names("raw"):
+        merged = set(self._parts.names())
+        for name in numbered(self.folder / "raw"):
             if name not in merged:
-                self._merge(name, news(json.loads((self.folder / "raw" / f"{name}.json").read_bytes()), self.latest()))
+                self._merge(name, self._news(json.loads((self.folder / "raw" / f"{name}.json").read_bytes())))
 
     # Writing, under the lock
 
@@ -105,10 +118,10 @@ class Mirror:
         Returns:
             the new rows.
         """
-        new = news(page, self.latest())
+        new = self._news(page)
         if new:
-            number = max((_number(each) for each in self._names("raw")), default=0) + 1
-            name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{number:06d}"
+            count = max(map(number, numbered(self.folder / "raw")), default=0) + 1
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{count:06d}"
             _publish(self.folder / "raw" / f"{name}.json", json.dumps(page).encode())
             self._merge(name, new)
         return new
@@ -117,17 +130,14 @@ class Mirror:
         """Replace state.json, in one step."""
         _publish(self.folder / "state.json", json.dumps(asdict(state), indent=1).encode())
 
-    def _merge(self, name: str, new: Sequence[Answer]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+    def _news(self, page: Page) -> list[Answer]:
+        if "ids" in page:
+            return news(page, self.latest())
+        tasks = page["tasks"]
+        return news(page, self.latest([task["id"] for task in tasks], [said["id"] for task in tasks for said in task["annotations"]]))
 
-        rows = pa.table({each: [getattr(row, each) for row in new] for each in schema().names}, schema=schema())
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd")
-        _publish(self.folder / "answers" / f"{name}.parquet", sink.getvalue())
-        for row in new:
-            self._latest[row.project, row.annotation_id] = row
-        self._merged.add(name)
+    def _merge(self, name: str, new: Sequence[Answer]) -> None:
+        self._parts.add(name, new)
 
     # Reading
 
@@ -140,36 +150,37 @@ class Mirror:
         except (ValueError, TypeError) as error:
             raise MirrorError(f"{self.folder}/state.json: {error}; move it away, and the next pull reads everything anew") from error
 
-    def answers(self) -> list[Answer]:
-        """Every revision of every annotation, tombstones among them, in the order in which they were seen."""
-        return [row for name in self._names("answers") for row in self._part(name)]
+    def answers(self, clips: Collection[str] | None = None) -> list[Answer]:
+        """Every revision of every annotation, tombstones among them, in the order in which they were seen.
 
-    def latest(self) -> Mapping[tuple[str, int], Answer]:
-        """The last row of each annotation by (project, annotation_id), deleted ones too."""
-        for name in self._names("answers"):
-            if name not in self._merged:
-                self._latest.update(((row.project, row.annotation_id), row) for row in self._part(name))
-                self._merged.add(name)
-        return self._latest
+        Args:
+            clips: ext_ids; only annotations that are, or once were, of one of these.
+        """
+        rows = self._parts.rows()
+        return answers(rows if clips is None else of(rows, "ext_id", clips))
 
-    def _part(self, name: str) -> Iterator[Answer]:
-        import pyarrow.parquet as pq
+    def latest(self, tasks: Collection[int] | None = None, annotations: Collection[int] = ()) -> Mapping[tuple[str, int], Answer]:
+        """The last row of each annotation by (project, annotation_id), deleted ones too.
 
-        rows = pq.ParquetFile(self.folder / "answers" / f"{name}.parquet").read(use_threads=False)
-        columns = [rows[each].to_pylist() for each in schema().names]
-        return (Answer(*row) for row in zip(*columns, strict=True))
+        Args:
+            tasks: only annotations that are, or once were, of a task with one of these ids. annotations: and these.
+        """
+        rows = self._parts.rows()
+        found = answers(rows if tasks is None else of(rows, "task_id", tasks, annotations))
+        return {(row.project, row.annotation_id): row for row in found}
 
-    def _names(self, folder: str) -> list[str]:
-        try:
-            found = os.listdir(self.folder / folder)
-        except FileNotFoundError:
-            return []
-        # By number: clocks may be set back, counting is not.
-        return sorted((name.rpartition(".")[0] for name in found if not name.startswith(".")), key=_number)
+    def mark(self) -> Mark:
+        """How far it goes now."""
+        rows, names = self._parts.rows(), self._parts.read
+        return Mark(names[-1] if names else "", rows.num_rows)
 
-
-def _number(name: str) -> int:
-    return int(name.rpartition("-")[2])
+    def since(self, mark: Mark) -> set[str] | None:
+        """The clips (ext_ids) of whose annotations anything was heard since a mark; None where the mark is of another mirror."""
+        rows, names = self._parts.rows(), self._parts.read
+        if mark.part not in names or mark.rows > rows.num_rows:
+            return None
+        new = rows["annotation_id"].slice(mark.rows).unique().to_pylist()
+        return set(of(rows, "ext_id", (), new)["ext_id"].unique().to_pylist())
 
 
 def _publish(path: Path, content: Any) -> None:

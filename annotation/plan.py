@@ -15,6 +15,7 @@ from annotation.task import Task, campaign_line
 from annotation.wanted import Wanted, columns
 
 _SETTINGS = {
+    "title": "title",
     "instructions": "instructions",
     "overlap": "people who hear each clip",
     "show_predictions": "predictions are shown",
@@ -104,7 +105,12 @@ def plan(studio: Studio, wanted: Wanted) -> Plan:
         Away: the server gave no answer. Refused: the token is none.
     """
     campaign = wanted.campaign
-    made = Plan(campaign.name, studio.url, campaign.title)
+    made = Plan(campaign.name, studio.url, campaign.title, left=list(wanted.remarks))
+    if wanted.everybody and not campaign.overlap.team:
+        made.left.append(
+            f"clips with known answers are heard by {campaign.overlap.annotators}, as all others are: overlap.team does not say how many "
+            "everybody is"
+        )
     project = _find(studio, wanted, made)
     if made.refused or project is None:
         made.create, made.embedded = list(wanted.tasks), len(wanted.guesses)
@@ -139,8 +145,9 @@ def _find(studio: Studio, wanted: Wanted, made: Plan) -> Project | None:
     made.projects = [each.id for each in found if each != project]
     if wanted.project and wanted.project != project.key:
         made.left.append(f"project {number} of an earlier apply was replaced by {project.id}")
-    if project.title != wanted.campaign.title:
-        made.left.append(f"the project is called {project.title!r} on the server, and stays so")
+    if project.title not in (wanted.campaign.title, wanted.title):
+        by = "somebody has renamed the project: it" if wanted.title else "the project"
+        made.left.append(f"{by} is called {project.title!r} on the server, and stays so")
     return project
 
 
@@ -249,6 +256,8 @@ def _settings(studio: Studio, wanted: Wanted, project: Project, made: Plan) -> N
         "overlap": campaign.overlap.annotators,
         "show_predictions": not wanted.blind,
     }
+    if project.title == wanted.title:  # nobody has renamed it since
+        want["title"] = campaign.title
     if wanted.version:
         want["model_version"] = wanted.version
     elif wanted.blind:

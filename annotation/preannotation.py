@@ -15,7 +15,7 @@ from annotation.campaign import Campaign
 from annotation.interface import SOUND
 from annotation.labels import Label
 from annotation.results import to_labels, to_result
-from annotation.task import Task
+from annotation.task import Task, digest
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,20 +24,23 @@ if TYPE_CHECKING:
 LASTING = 0.6
 
 
-def model_version(name: str, weights: str) -> str:
-    """The name under which a model's guesses are kept: of other weights it is another model.
+def model_version(name: str, weights: str, settings: str = "") -> str:
+    """The name under which a model's guesses are kept: of other weights, or with other settings, it is another model.
 
     Args:
         weights: hex digits of their hash, 16 at least.
+        settings: what else guesses hang on (thresholds, map), as text; "" for a model's own.
     Raises:
         ValueError: it is no such hash.
 
     >>> model_version("MusiCNN", "0123456789abcdef" * 4)
     'MusiCNN@0123456789abcdef'
+    >>> model_version("MusiCNN", "0123456789abcdef" * 4, "threshold 0.2")
+    'MusiCNN@0123456789abcdef.7e424727'
     """
     if len(weights) < 16 or set(weights.lower()) - set("0123456789abcdef"):
         raise ValueError(f"model {name}: {weights[:60]!r} is not the hash of its weights, 16 hex digits or more")
-    return f"{name}@{weights[:16].lower()}"
+    return f"{name}@{weights[:16].lower()}" + (f".{digest(settings)[:8]}" if settings else "")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Literal
 from annotation.answer import Answer, counting
 from annotation.campaign import Campaign
 from annotation.mirror import Mirror
-from annotation.pull import spoken
+from annotation.statements import spoken
 from annotation.task import Task
 
 RECENT = timedelta(hours=24)

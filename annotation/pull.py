@@ -1,23 +1,19 @@
-"""From the server into the mirror, as often as wanted; and from the mirror into labels."""
+"""From the server into the mirror, as often as wanted."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any, Protocol, TypeVar
 
-from annotation.answer import Answer, counting, time
+from annotation.answer import Answer, time
 from annotation.campaign import Campaign
 from annotation.label_studio import Away, Gone, Listed, Project
-from annotation.labels import Label
 from annotation.mirror import Busy, Mirror, MirrorError, State
-from annotation.results import Problem, to_labels
-from annotation.revisions import revised
-from annotation.task import Task, campaign_line
+from annotation.task import campaign_line
 
 OVERLAP = timedelta(minutes=10)  # a transaction that began earlier may end later
 FULL_EVERY = timedelta(hours=24)
@@ -89,9 +85,9 @@ def pull(source: Source, mirror: Mirror, campaign: Campaign, full: bool = False)
         full = full or _is_due(state)
         since = time(state.cursor) - OVERLAP if state.cursor else None
         listed = source.listed(project_id, None if full else since)
-        users = {str(user): email for user, email in source.users().items()}
         new: list[Answer] = []
         unread = list(_unread(listed, mirror, project))
+        users = {str(user): email for user, email in source.users().items()} if unread else {}
         for start in range(0, len(unread), CHUNK):
             chunk = unread[start : start + CHUNK]
             tasks = source.tasks(project_id, [each.task_id for each in chunk])
@@ -145,7 +141,8 @@ def _unread(listed: Iterable[Listed], mirror: Mirror, project: str) -> Iterator[
     updated_at has read what was said until then.
     """
     known: dict[int, list[Answer]] = {}
-    for row in mirror.latest().values():
+    listed = list(listed)
+    for row in mirror.latest([each.task_id for each in listed]).values():
         if row.project == project and not row.gone:
             known.setdefault(row.task_id, []).append(row)
     for each in listed:
@@ -185,52 +182,6 @@ def _told(new: Sequence[Answer], full: bool, listed: int, read: int, remarks: li
         sum(row.gone == "task" for row in new),
         remarks,
     )
-
-
-def labels(mirror: Mirror, campaign: Campaign, tasks: Iterable[Task]) -> list[Label]:
-    """Everything that was said in a campaign, as rows of the table of labels: what was corrected or taken back, and what corrects it.
-
-    A function of the mirror alone, to which every pull only appends: adding its rows to a store again adds what is new. What stands follows
-    from the rows by `annotation.revisions.current`. A label's author is who annotated, also where somebody else edited it since (the
-    mirror's `updated_by`); `at` is the server's time. What was said of a task that was deleted stands; what is deleted itself is withdrawn.
-    What no label can say is left out, and `annotation.progress.status` tells of it.
-    """
-    known = {task.ext_id: task for task in tasks}
-    rows: dict[tuple[str, str], list[Label]] = {}
-    members: dict[tuple[str, str], dict[tuple[str, int], Answer]] = {}
-    place: dict[tuple[str, int], str] = {}
-    out: list[Label] = []
-
-    def say(ext_id: str, row: Answer) -> None:
-        """Add what follows from one row for what its author says of one clip."""
-        before = rows.setdefault((ext_id, row.author), [])
-        at = max([row.tombstone_at or row.updated_at, *(label.at + timedelta(microseconds=1) for label in before[-1:] if label.at)])
-        there = counting(members[ext_id, row.author].values())
-        after = [label for each in there for label in spoken(each, known[ext_id], campaign, at)[0]]
-        new = revised(before, after, at)
-        before += new
-        out.extend(new)
-
-    for row in mirror.answers():
-        key = row.project, row.annotation_id
-        earlier = place.get(key, row.ext_id)
-        place[key] = row.ext_id
-        if earlier != row.ext_id and key in members[earlier, row.author]:
-            del members[earlier, row.author][key]
-            if earlier in known:
-                say(earlier, row)
-        mine = members.setdefault((row.ext_id, row.author), {})
-        mine.pop(key, None)  # the latest seen stands last
-        mine[key] = row
-        if row.ext_id in known:
-            say(row.ext_id, row)
-    return out
-
-
-def spoken(answer: Answer, task: Task, campaign: Campaign, at: datetime) -> tuple[list[Label], list[Problem]]:
-    """What one answer says, and what of it no label can say."""
-    result = json.loads(answer.result)
-    return to_labels(result, task, campaign, answer.author, at, annotation_id=answer.annotation_id, skipped=answer.skipped)
 
 
 def watch(once: Callable[[], T], tell: Callable[[T | Away | Busy], object], every: float, wake: Event, stop: Event) -> None:

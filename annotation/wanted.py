@@ -27,9 +27,12 @@ class Wanted:
         blind campaign, as every account may look at them there.
     everybody: ext_ids that the whole team hears, beside the campaign's share.
     project: Project.key of an earlier apply, "" if there was none. recreate: make it anew if somebody deleted it.
+    title: what an apply last called the project; one that is called otherwise was renamed by somebody. "" if that is not known.
+    remarks: what a person may want to know of how this came about: clips that were left out, for one.
     quiet: minutes without an answer after which predictions may go that are replaced. Whoever has a task open sends its prediction's id
         with the answer, and the server refuses answers that began as something that is gone.
     same_audio: whether a task's link (first) is as good as the new one; links that expire change with time.
+    more: by ext_id, people who are to hear a clip beyond the campaign's overlap, as its answers are in dispute.
     """
 
     campaign: Campaign
@@ -41,6 +44,9 @@ class Wanted:
     recreate: bool = False
     quiet: float = 30.0
     same_audio: Callable[[str, str], bool] = eq
+    title: str = ""
+    remarks: Sequence[str] = ()
+    more: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises: ValueError, a line for each task or prediction that cannot be sent."""
@@ -89,7 +95,8 @@ class Wanted:
     def overlap(self, ext_id: str) -> int:
         """How many people are to hear a clip."""
         overlap = self.campaign.overlap
-        return max(overlap.team, overlap.annotators) if ext_id in self.shared else overlap.annotators
+        usual = max(overlap.team, overlap.annotators) if ext_id in self.shared else overlap.annotators
+        return max(usual, self.more.get(ext_id, 0))
 
 
 def columns(task: Task) -> dict[str, Any]:

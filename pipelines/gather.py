@@ -13,12 +13,9 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from annotation.jams import Jams, read_jams, write_jams
 from annotation.labels import Label, from_rows, read, table
 from annotation.revisions import standing
-from extractors.uri import is_local, printable, to_path
 from pipelines.part import StoreError
-from pipelines.relabel import places
 from pipelines.store import Store
 
 SLACK = 0.05  # seconds: annotators' programs round, and decoders pad
@@ -52,9 +49,13 @@ def add(store: Store, labels: Iterable[Label]) -> int:
         StoreError: a label speaks of a track that the catalogue lacks, and nothing is kept then; or another process adds labels.
     """
     rows = table(labels)
+    if not rows.num_rows:
+        return 0
+    of = pc.unique(rows.column("track_id"))
     tracks = store.read("tracks", ["track_id", "uri", "seconds"])
-    known = {row["track_id"]: row for row in tracks.to_pylist()} if tracks is not None else {}
-    strangers = sorted(set(rows.column("track_id").to_pylist()) - set(known))
+    found = tracks.filter(pc.is_in(tracks.column("track_id"), of)).to_pylist() if tracks is not None else []
+    known = {row["track_id"]: row for row in found}
+    strangers = sorted(set(of.to_pylist()) - set(known))
     if strangers:
         raise StoreError(
             f"{store.root}: {len(strangers)} labelled tracks are not in the catalogue, {strangers[0]} for one; scan their recordings first"
@@ -73,6 +74,8 @@ def add(store: Store, labels: Iterable[Label]) -> int:
 
 def waiting(store: Store, labels: Iterable[Label]) -> int:
     """How many labels speak of clips or views that no run on this store has made: they are kept, and have no effect."""
+    from pipelines.relabel import places
+
     placed = [label for label in labels if label.clip_id]
     known = places(store, table(placed)) if placed else {}
     return sum((label.clip_id, label.view_id) not in known for label in placed)
@@ -85,6 +88,11 @@ def _outside(store: Store, new: pa.Table, tracks: Mapping[str, Mapping[str, Any]
     """
     columns = ["label_id", "track_id", "clip_id", "kind", "value", "start", "replaces"]
     said, of = new.select(columns), pc.unique(new.column("track_id"))
+    named = [row for row in store.open_rejects() if row["stage"] == "labels" and row["track_id"] in set(of.to_pylist())]
+    if not new.column("clip_id").null_count and not named:
+        return  # of clips alone, and there was nothing to mend
+    from extractors.uri import printable
+
     if store.names("labels"):
         said = pa.concat_tables([store.table("labels").to_table(columns, filter=pc.field("track_id").isin(of)), said])
     lost: dict[str, list[str]] = defaultdict(list)
@@ -102,8 +110,8 @@ def _outside(store: Store, new: pa.Table, tracks: Mapping[str, Mapping[str, Any]
         remedy = "see whether the labels are of another version of it; correct them by further labels that replace these"
         yield {"uri": track["uri"], "stage": "labels", "track_id": track_id, "error": "outside", "message": message, "remedy": remedy}
     mended = set(of.to_pylist()) - set(lost)
-    for row in store.open_rejects():
-        if row["stage"] == "labels" and row["track_id"] in mended:
+    for row in named:
+        if row["track_id"] in mended:
             yield {**row, "error": "", "message": "", "remedy": ""}
 
 
@@ -117,6 +125,9 @@ def export(store: Store, out: Path) -> int:
     Raises:
         StoreError: there are no labels.
     """
+    from annotation.jams import Jams, write_jams
+    from pipelines.relabel import places
+
     rows = store.read("labels")
     if rows is None:
         raise StoreError(f"{store.root}: no labels yet; 'earmark labels add' brings them")
@@ -152,6 +163,9 @@ def _files(sources: Sequence[str]) -> Iterator[Path]:
 
 
 def _jams(path: Path, by_name: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> list[Label]:
+    from annotation.jams import read_jams
+    from extractors.uri import printable
+
     fitting = by_name.get(printable(path.stem), [])
     if len(fitting) == 1:
         return read_jams(path, fitting[0]).labels
@@ -178,4 +192,6 @@ def _stem(uri: str) -> str:
     >>> _stem("/music/Für Elise.v2.wav"), _stem("file:///music/caf%E9.wav"), _stem("s3://bucket/a/song.mp3")
     ('Für Elise.v2', 'caf\\xe9', 'song')
     """
+    from extractors.uri import is_local, printable, to_path
+
     return PurePosixPath(printable(to_path(uri) if is_local(uri) else uri)).stem

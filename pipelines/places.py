@@ -138,3 +138,11 @@ def _line(text: str, location: Sequence[Any]) -> int:
 
 def _names(dotted: str) -> list[str]:
     return [part.strip("\"'") for part in _PART.findall(dotted)]
+
+
+def line_of(path: str | Path, location: Sequence[Any]) -> int:
+    """The line in a TOML file that comes nearest to a location, for mistakes that show only later; 0 where there is none."""
+    try:
+        return _line(Path(path).read_text(encoding="utf-8"), location)
+    except (OSError, UnicodeDecodeError):
+        return 0

@@ -16,8 +16,9 @@ import pytest
 
 from annotation.label_studio import Studio
 from annotation.labels import Label
-from annotation.pull import labels, pull
+from annotation.pull import pull
 from annotation.revisions import NOTHING
+from annotation.statements import labels
 from annotation.sync import apply
 from annotation.task import Task
 from pipelines.campaigns.desk import wanted

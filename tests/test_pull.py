@@ -24,8 +24,9 @@ from annotation import pull as pull_module
 from annotation.label_studio import Away
 from annotation.labels import Label
 from annotation.mirror import Mirror, MirrorError
-from annotation.pull import labels, pull, watch
+from annotation.pull import pull, watch
 from annotation.revisions import current
+from annotation.statements import labels
 from annotation.task import campaign_line
 from tests.campaigning import Running, choose, draw, people, running
 from tests.studio import RunningStudio

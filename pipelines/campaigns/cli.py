@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from annotation.label_studio import Studio
-    from annotation.pull import Pulled
     from annotation.sync import Wanted
     from pipelines.campaigns.desk import Desk
 
@@ -70,6 +69,7 @@ def _serve(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _invite(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.studio.folder import entrance
     from pipelines.studio.invite import invite
     from pipelines.studio.server import MISTAKES
 
@@ -77,9 +77,10 @@ def _invite(options: argparse.Namespace, result: IO[str]) -> int:
         url, token = _address(options)
         file = Path(options.passwords or (Path(options.token_file).parent if options.token_file else Path(options.data)) / "annotators.tsv")
         accounts = invite(options.email, url, token, file)
+        door = url if options.url else entrance(Path(options.data)) or url
     new = [each.email for each in accounts if each.new]
-    text = f"{len(new)} accounts made, {len(accounts) - len(new)} were there; passwords are in {file}; people sign in at {url}"
-    _show(result, options.json, {"new": new, "accounts": len(accounts), "passwords": str(file)}, text)
+    text = f"{len(new)} accounts made, {len(accounts) - len(new)} were there; passwords are in {file}; people sign in at {door}"
+    _show(result, options.json, {"new": new, "accounts": len(accounts), "passwords": str(file), "url": door}, text)
     return 0
 
 
@@ -122,7 +123,7 @@ def _apply(options: argparse.Namespace, result: IO[str]) -> int:
     desk, wanted = _wanted(options)
     with desk.mirror.lock("apply"):
         done = apply(_studio(options), wanted, _tell)
-        desk.remember_project(done.project.key)
+        desk.remember_project(done.project.key, done.project.title)
     facts = {"project": done.project.id, "done": dict(done.done), "lost": done.lost, "left": done.left}
     _show(result, options.json, facts, str(done))
     return 0
@@ -155,11 +156,9 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _pulled(desk: Desk, studio: Studio, full: bool, machine: bool, result: IO[str]) -> None:
-    from annotation.pull import labels, pull
-    from pipelines.gather import add
+    from pipelines.campaigns.home import bring
 
-    pulled: Pulled = pull(studio, desk.mirror, desk.campaign, full)
-    new = add(desk.store, labels(desk.mirror, desk.campaign, desk.known()))
+    pulled, new = bring(desk, studio, full)
     _show(result, machine, {**asdict(pulled), "labels": new}, f"{pulled}\n{new} new rows in the labels of {desk.store.root}")
 
 
@@ -226,7 +225,7 @@ def _address(options: argparse.Namespace) -> tuple[str, str]:
     Raises:
         ValueError: neither is there.
     """
-    from pipelines.studio.server import StudioError, address
+    from pipelines.studio.folder import StudioError, address
 
     if bool(options.url) != bool(options.token_file):
         raise ValueError("--url and --token-file go together")

@@ -5,30 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotation.campaign import Campaign
-from annotation.interface import interface
-from annotation.mirror import Mirror
-from annotation.preannotation import prediction
-from annotation.sync import Wanted
+from annotation.mirror import Mark, Mirror
 from annotation.task import Task, digest, ext_id
-from extractors.clip import Window, clip_id
-from extractors.uri import printable
-from pipelines.campaigns.preannotate import author, preannotations
-from pipelines.clips.files import Broken, Excerpt, cut
 from pipelines.clips.links import Keys, sign
-from pipelines.estimate import clips_of
-from pipelines.gather import gather
 from pipelines.part import StoreError, publish
 from pipelines.places import load_toml
 from pipelines.store import Store
+
+if TYPE_CHECKING:
+    from annotation.sync import Wanted
+    from pipelines.clips.files import Broken, Excerpt
+
+# What cuts clips and makes screens is imported where it is needed: a pull, which comes often, needs none of it.
 
 
 @dataclass(frozen=True)
@@ -70,15 +68,67 @@ class Desk:
         self._keep("tasks.json", json.dumps([rows[name] for name in sorted(rows)]))
 
     def project(self) -> str:
-        """The project that the last apply worked on, "" if there was none."""
-        try:
-            return (self.folder / "project").read_text().strip()
-        except FileNotFoundError:
-            return ""
+        """The project (its key) that the last apply worked on, "" if there was none."""
+        return self._project()[0]
 
-    def remember_project(self, key: str) -> None:
-        """Keep it: a project that is gone is then told from one that was never made."""
-        self._keep("project", key)
+    def title(self) -> str:
+        """What an apply last called the project, "" if that is not known."""
+        return self._project()[1]
+
+    def _project(self) -> tuple[str, str]:
+        try:
+            key, _, title = (self.folder / "project").read_text().strip().partition("\n")
+        except FileNotFoundError:
+            return "", ""
+        return key, title
+
+    def remember_project(self, key: str, title: str = "") -> None:
+        """Keep it: a project that is gone is told from one that was never made, and a title that somebody gave it from ours.
+
+        Args:
+            title: what it is called now.
+        """
+        self._keep("project", f"{key}\n{title if title == self.campaign.title else self.title()}")
+
+    def softer(self) -> dict[str, float]:
+        """By how many dB clips of the store, by clip_id or view_id, are softer than their recordings, as they would clip."""
+        try:
+            return dict(json.loads((self.folder.parent / "softer.json").read_text()))
+        except FileNotFoundError:
+            return {}
+
+    def remember_softer(self, clips: Mapping[str, float]) -> None:
+        """Keep it: only who cuts a clip knows."""
+        text = json.dumps({**self.softer(), **clips}, sort_keys=True)
+        publish(self.store.filesystem, str(self.folder.parent / "softer.json"), text.encode())
+
+    def labelled(self, basis: str) -> Mark:
+        """Up to where the mirror's answers are in the store's labels; an empty mark if that is not known.
+
+        Args:
+            basis: `annotation.statements.basis` of now; where it was another one, old answers may mean something else.
+        """
+        try:
+            known = json.loads((self.folder / "labelled.json").read_text())
+            return Mark(str(known["part"]), int(known["rows"])) if known["basis"] == basis else Mark()
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return Mark()
+
+    def remember_labelled(self, mark: Mark, basis: str) -> None:
+        """Keep it, once the labels are in the store."""
+        self._keep("labelled.json", json.dumps({**asdict(mark), "basis": basis}))
+
+    def more(self) -> dict[str, int]:
+        """By ext_id, how many people are to hear a clip whose answers `earmark queue` found in dispute."""
+        try:
+            found: dict[str, int] = json.loads((self.folder / "more.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def remember_more(self, more: Mapping[str, int]) -> None:
+        """Keep it, so that plans know of it."""
+        self._keep("more.json", json.dumps(dict(sorted(more.items()))))
 
     def _keep(self, name: str, text: str) -> None:
         publish(self.store.filesystem, str(self.folder / name), text.encode())
@@ -103,16 +153,44 @@ def wanted(desk: Desk, recreate: bool = False, progress: Callable[[int, int], No
     Returns:
         it, and the clips that could not be cut.
     """
+    from annotation.interface import interface
+    from annotation.preannotation import prediction
+    from annotation.sync import Wanted
+    from pipelines.campaigns.preannotate import author, preannotations
+
     found, broken = tasks(desk, progress)
+    gold = _gold(desk, found)
+    remarks = _remarks(desk, found, broken, gold)
     by = author(desk.store, desk.campaign)
     said = preannotations(desk.store, desk.campaign, found)
     predictions = {name: prediction(labels, desk.campaign, by) for name, labels in said.items()}
     screen = interface(desk.campaign)
-    return Wanted(desk.campaign, screen, found, predictions, _gold(desk, found), desk.project(), recreate), broken
+    more = desk.more()
+    return (
+        Wanted(desk.campaign, screen, found, predictions, gold, desk.project(), recreate, title=desk.title(), remarks=remarks, more=more),
+        broken,
+    )
+
+
+def _remarks(desk: Desk, found: Sequence[Task], broken: Sequence[Broken], gold: Sequence[str]) -> list[str]:
+    """What a lead should know of the clips."""
+    said = []
+    if broken:
+        said.append(f"{len(broken)} clips are left out, as they could not be cut (clip {broken[0].excerpt.name} for one)")
+    known = desk.softer()
+    softer = {task.ext_id: db for task in found if (db := known.get(task.view_id or task.clip_id))}
+    if softer:
+        most = max(softer, key=lambda name: softer[name])
+        said.append(f"{len(softer)} clips are softer than their recordings, which would clip ({most} most, by {softer[most]:.1f} dB)")
+    if desk.campaign.gold and not gold:
+        said.append(f"no clip has known answers: {desk.campaign.gold.file} says nothing about any of the campaign's clips")
+    return said
 
 
 def _gold(desk: Desk, found: Sequence[Task]) -> list[str]:
     """The clips with known answers that everybody hears: as many as the campaign's share of the clips."""
+    from pipelines.gather import gather
+
     if desk.campaign.gold is None:
         return []
     spans: dict[str, list[tuple[float, float]]] = {}
@@ -133,6 +211,10 @@ def excerpts(desk: Desk) -> list[Excerpt]:
     Raises:
         StoreError: the catalogue is empty or lacks a column, no clip fits, or there are no views of such clips.
     """
+    from extractors.clip import Window, clip_id
+    from pipelines.clips.files import Excerpt
+    from pipelines.estimate import clips_of
+
     clips, store = desk.campaign.clips, desk.store
     tracks = _tracks(desk)
     window = Window(seconds=clips.seconds, hop=clips.hop)
@@ -145,11 +227,31 @@ def excerpts(desk: Desk) -> list[Excerpt]:
             found.append(Excerpt(clip_id(track["track_id"], start, clips.seconds), track, start, seconds))
     if clips.views:
         found += _views(store, {excerpt.clip_id: excerpt for excerpt in found}, clips.seconds)
+    if clips.ids:
+        found = _listed(desk, found)
     if clips.order == "random":
         found.sort(key=lambda each: hashlib.sha256(f"{clips.seed} {each.name}".encode()).digest())
     if not found:
         raise StoreError(f"{store.root}: no clip fits the campaign; look at clips.where in {desk.file.name}")
     return found[: clips.limit or None]
+
+
+def _listed(desk: Desk, found: Sequence[Excerpt]) -> list[Excerpt]:
+    """Those that the file clips.ids lists."""
+    from annotation.votes import key
+
+    file = desk.file.parent / desk.campaign.clips.ids
+    try:
+        listed = dict.fromkeys(filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); it lists clips, one a line") from None
+    there = {key(each.clip_id, each.view_id): each for each in found}
+    if missing := [name for name in listed if name not in there]:
+        raise StoreError(
+            f"{file}: {len(missing)} of {len(listed)} clips are none of this campaign's, {missing[0][:60]!r} for one; "
+            f"they have its clips.seconds, hop, where and views"
+        )
+    return [each for name, each in there.items() if name in listed]
 
 
 def _tracks(desk: Desk) -> pa.Table:
@@ -173,6 +275,8 @@ def _tracks(desk: Desk) -> pa.Table:
 
 def _views(store: Store, clips: dict[str, Excerpt], seconds: float) -> Iterator[Excerpt]:
     """The augmented views of these clips, from the latest run that made any."""
+    from pipelines.clips.files import Excerpt
+
     made = False
     for path in store.table("views").parts if "views" in store.tables() else []:
         window = json.loads(pq.read_schema(path, filesystem=store.filesystem).metadata[b"earmark"])["window"]["seconds"]
@@ -194,8 +298,12 @@ def tasks(
     Returns:
         the tasks in the campaign's order, and the clips that could not be cut.
     """
+    from pipelines.clips.files import cut
+
     wanted, audio, keys = excerpts(desk), desk.campaign.audio, desk.keys
     cuts = cut(desk.store, wanted, audio.format, audio.bitrate, progress)
+    if cuts.turned_down:
+        desk.remember_softer(cuts.turned_down)
     expires = _expiry(now or datetime.now(UTC), audio.expires_hours)
     found = []
     for excerpt in wanted:
@@ -220,6 +328,8 @@ def tasks(
 
 
 def _name(uri: str) -> str:
+    from extractors.uri import printable
+
     return printable(uri).rpartition("/")[2]
 
 

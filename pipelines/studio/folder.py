@@ -25,12 +25,12 @@ class StudioError(Exception):
     """Label Studio cannot be served; one line says why."""
 
 
-def claim(data: Path, database: str, url: str, tell: Callable[[str], None]) -> IO[str]:
+def claim(data: Path, database: str, url: str, tell: Callable[[str], None], public_url: str = "") -> IO[str]:
     """Make the folder or take it up again, with an admin's password and token.
 
     Args:
         database: in words, what its labels are kept in; it stays the same for ever.
-        url: where it will be served, from this machine.
+        url: where it will be served, from this machine. public_url: how browsers reach it, if that is different.
     Returns:
         the lock; nobody else can claim the folder until it is closed.
     Raises:
@@ -47,7 +47,9 @@ def claim(data: Path, database: str, url: str, tell: Callable[[str], None]) -> I
         for name, text in (("token", secrets.token_hex(20)), ("admin", f"{ADMIN}\n{secrets.token_urlsafe(18)}\n")):
             if not (data / name).exists():
                 write(data / name, text)
-        write(data / "studio.json", json.dumps({"label_studio": VERSION, "database": database, "url": url}))
+        write(
+            data / "studio.json", json.dumps({"label_studio": VERSION, "database": database, "url": url, "public_url": public_url or url})
+        )
     except BlockingIOError:
         lock.close()
         raise StudioError(f"{data}: served already, at {_facts(data).get('url', 'another port')}") from None
@@ -67,6 +69,12 @@ def address(data: Path) -> tuple[str, str]:
         return _facts(data)["url"], (data / "token").read_text().strip()
     except (KeyError, FileNotFoundError):
         raise StudioError(f"{data}: no data folder; 'earmark campaign serve --data {data}' makes it") from None
+
+
+def entrance(data: Path) -> str:
+    """The URL by which people reach the server that a data folder belongs to, "" where that is not known."""
+    facts = _facts(data)
+    return facts.get("public_url") or facts.get("url", "")
 
 
 def write(path: Path, text: str) -> None:

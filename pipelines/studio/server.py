@@ -92,7 +92,7 @@ class Studio:
         try:
             if self.host in ("0.0.0.0", "::", "") and self.public_url == self.url:
                 raise StudioError(f"--host {self.host} lets other machines in; --public-url says by which address they come")
-            self._lock = claim(self.data, self._kind(), self.url, self.tell)
+            self._lock = claim(self.data, self._kind(), self.url, self.tell, self.public_url)
             program = install(environment(), self.tell)
             if self.postgres:
                 self.postgres.start()
