@@ -32,8 +32,9 @@ class PartWriter:
         StoreError: the disk is full or may not be written, or the rows are not as many as announced.
     """
 
-    def __init__(self, filesystem: pafs.FileSystem, path: str, schema: pa.Schema) -> None:
+    def __init__(self, filesystem: pafs.FileSystem, path: str, schema: pa.Schema, row_group_bytes: int = ROW_GROUP_BYTES) -> None:
         self.path = path
+        self.row_group_bytes = row_group_bytes
         self.schema = schema
         self.rows = 0
         self._filesystem = filesystem
@@ -66,11 +67,11 @@ class PartWriter:
         # Row groups are cut by the rows' own size, never where a batch happens to end.
         per_row = max(1, rows.nbytes // max(1, rows.num_rows))
         while at < rows.num_rows:
-            take = min(rows.num_rows - at, max(1, -(-(ROW_GROUP_BYTES - self._waiting_bytes) // per_row)))
+            take = min(rows.num_rows - at, max(1, -(-(self.row_group_bytes - self._waiting_bytes) // per_row)))
             self._waiting.append(rows.slice(at, take))
             self._waiting_bytes += take * per_row
             at += take
-            if self._waiting_bytes >= ROW_GROUP_BYTES:
+            if self._waiting_bytes >= self.row_group_bytes:
                 self._flush()
 
     def publish(self, rows: int) -> int:

@@ -15,8 +15,9 @@ class Plan:
     shuffle: draw the order of row groups, and of the rows within `pool` of them; else rows come as they are stored.
     seed: of every draw.
     pool: row groups in memory at once; a store's have 8 MB or one shard's rows, whichever is less.
-    rank, ranks: which of several processes this one is. With more than one, up to one row per worker is left out of each
-        epoch, so that every rank has the same number of batches.
+    rank, ranks: which of several processes this one is.
+    even: with several ranks, leave out up to one row per worker in each epoch, so that every rank has the same number of batches, as
+        training in step needs; else every row comes, and a rank may have a batch more than another.
     """
 
     batch_size: int = 32
@@ -26,6 +27,7 @@ class Plan:
     drop_last: bool = False
     rank: int = 0
     ranks: int = 1
+    even: bool = True
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.pool < 1:
@@ -36,7 +38,7 @@ class Plan:
     def stretch(self, rows: int, worker: int, workers: int) -> tuple[int, int]:
         """The rows, from and to, of the epoch's sequence that a worker of this rank gives."""
         at, among = self.rank * workers + worker, self.ranks * workers
-        if self.ranks > 1:
+        if self.ranks > 1 and self.even:
             return at * (rows // among), (at + 1) * (rows // among)
         return at * rows // among, (at + 1) * rows // among
 

@@ -83,11 +83,13 @@ def arrow_field(column: Column) -> pa.Field:
 
 
 def to_arrow(values: Any, column: Column) -> pa.Array:
-    """(clips, *shape) numbers, NumPy's or torch's, as an Arrow array without a Python loop over numbers.
+    """(clips, *shape) numbers, NumPy's or torch's, or a list of each clip's, as an Arrow array without a Python loop over numbers.
 
     Raises:
         ValueError: the extractor gave another shape than it announced.
     """
+    if isinstance(values, list):
+        return _ragged(values, column)
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
     values = np.ascontiguousarray(values, dtype=column.dtype)
@@ -103,6 +105,15 @@ def to_arrow(values: Any, column: Column) -> pa.Array:
     inner = pa.FixedSizeListArray.from_arrays(flat, kind.value_type.list_size) if len(column.shape) > 1 else flat
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), inner)
+
+
+def _ragged(values: list[Any], column: Column) -> pa.Array:
+    """A list of (length,) numbers for each clip, of any length each."""
+    if column.shape != (None,):
+        raise ValueError(f"{column.name}: a list of arrays where the extractor announced {column.shape}; mend its columns()")
+    offsets = np.concatenate([[0], np.cumsum([len(each) for each in values], dtype=np.int64)])
+    flat = np.concatenate([np.empty(0, column.dtype), *values]).astype(column.dtype, copy=False)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat))
 
 
 def footed(recipe: Recipe, table: str, variant: str) -> pa.Schema:

@@ -87,7 +87,7 @@ class Table:
         Raises:
             TableError: there is no such column.
         """
-        return with_tensors(self.dataset.to_table(columns=self._names(columns), filter=_expression(filter)))
+        return with_tensors(self.dataset.to_table(columns=self.names(columns), filter=_expression(filter)))
 
     def to_pandas(self, columns: Sequence[str] | None = None, filter: Any = None) -> pd.DataFrame:
         """Rows as a data frame, with one NumPy array per cell where a column holds arrays.
@@ -99,7 +99,7 @@ class Table:
         Raises:
             TableError: there is no such column.
         """
-        table = self.dataset.to_table(columns=self._names(columns), filter=_expression(filter))
+        table = self.dataset.to_table(columns=self.names(columns), filter=_expression(filter))
         arrays = [field.name for field in table.schema if holds_arrays(field)]
         frame: pd.DataFrame = table.drop_columns(arrays).to_pandas()
         for name in arrays:
@@ -147,20 +147,21 @@ class Table:
         drop_last: bool = False,
         rank: int = 0,
         ranks: int = 1,
+        even: bool = True,
     ) -> TrainingRows:
         """Rows in batches, for `torch.utils.data.DataLoader(rows, batch_size=None, num_workers=…)`.
 
         Args:
             columns: only these are read; all where absent.
-            batch_size, …: as in `pipelines.training.TrainingRows`.
+            batch_size, …: as in `pipelines.position.Plan`; epoch and start_batch as in `pipelines.training.TrainingRows`.
         Raises:
             TableError: there is no such column, or an option is out of its range.
         """
         from pipelines.position import Plan
         from pipelines.training import TrainingRows
 
-        plan = Plan(batch_size, shuffle, seed, pool, drop_last, rank, ranks)
-        return TrainingRows(self.parts, self.filesystem, self._names(columns), plan, epoch, start_batch)
+        plan = Plan(batch_size, shuffle, seed, pool, drop_last, rank, ranks, even)
+        return TrainingRows(self.parts, self.filesystem, self.names(columns), plan, epoch, start_batch)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         stored = self.dataset.schema
@@ -169,9 +170,14 @@ class Table:
         return reader.__arrow_c_stream__(requested_schema)
 
     def _field(self, column: str) -> pa.Field:
-        return self.schema.field(self._names([column])[0])
+        return self.schema.field(self.names([column])[0])
 
-    def _names(self, columns: Sequence[str] | None) -> list[str]:
+    def names(self, columns: Sequence[str] | None = None) -> list[str]:
+        """The columns asked for, or all.
+
+        Raises:
+            TableError: there is no such column.
+        """
         if columns is None:
             return self.column_names
         unknown = [name for name in columns if name not in self.column_names]

@@ -5,27 +5,29 @@ Which row comes when follows from (seed, epoch, workers, ranks) and the footers 
 - the row groups of all parts are put in an order, drawn anew for every epoch;
 - that sequence of rows is cut into equal stretches, one per worker of every rank;
 - a worker reads `pool` row groups at a time and draws the order of their rows.
+
+New pages of memory cost as much as decoding what goes into them: pools are read into buffers that serve again, and a worker fills
+its batches in shared memory, where the loader's process takes them from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from pipelines.cells import TableError, to_numpy
+from pipelines.batches import Batch, Filling
+from pipelines.cells import TableError
+from pipelines.groups import Pool, RowGroups
 from pipelines.position import Plan
-
-Batch = dict[str, Any]
 
 
 class TrainingRows(IterableDataset[Batch]):
@@ -53,15 +55,10 @@ class TrainingRows(IterableDataset[Batch]):
         epoch: int = 0,
         start_batch: int = 0,
     ) -> None:
-        self.parts = list(parts)
-        self.filesystem = filesystem
         self.columns = list(columns)
         self.plan = plan or Plan()
-        with ThreadPoolExecutor() as threads:
-            footers = list(threads.map(partial(_row_groups, filesystem), self.parts))
-        self._sizes = np.array([rows for groups in footers for rows in groups], np.int64)
-        self._parts = np.array([part for part, groups in enumerate(footers) for _ in groups], np.int64)
-        self._groups = np.array([group for groups in footers for group in range(len(groups))], np.int64)
+        self._groups = RowGroups(parts, filesystem, columns)
+        self._sizes = self._groups.sizes
         self._taken = start_batch
         # Shared with workers that live on from epoch to epoch: epoch, batches to skip, workers they were counted with (0: any).
         self._position = torch.tensor([epoch, start_batch, 0]).share_memory_()  # type: ignore[no-untyped-call]
@@ -116,32 +113,63 @@ class TrainingRows(IterableDataset[Batch]):
             raise TableError(f"the position was counted with {counted_with} workers, and this loader has {workers}")
         role, given = self.plan.place(self.rows, taken, worker, workers)
         self._taken = taken
-        parts: list[Batch] = []
-        missing = self.plan.batch_size
-        for pool, drawn in self._pools(epoch, role, workers, given):
-            while len(drawn):
-                now, drawn = drawn[:missing], drawn[missing:]
-                parts.append({name: _taken(column, now) for name, column in pool.items()})
-                missing -= len(now)
-                if not missing:
-                    self._taken += 1
-                    yield _joined(parts)
-                    parts, missing = [], self.plan.batch_size
-        if parts:
-            self._taken += 1
-            yield _joined(parts)
+        left = max(0, self._stop(role, workers) - self.plan.stretch(self.rows, role, workers)[0] - given * self.plan.batch_size)
+        batch: Filling | None = None
+        with closing(self._pools(epoch, role, workers, given, alone=info is None)) as pools:
+            for pool, drawn in pools:
+                while len(drawn):
+                    batch = batch or Filling(pool, min(self.plan.batch_size, left), shared=info is not None)
+                    drawn = batch.take(pool, drawn)
+                    if not batch.missing:
+                        self._taken += 1
+                        left -= batch.rows
+                        yield batch.whole()
+                        batch = None
 
-    def _pools(self, epoch: int, role: int, workers: int, given: int) -> Iterator[tuple[dict[str, Any], NDArray[Any]]]:
-        """What is in memory at a time, and which of its rows come in which order."""
+    def _stop(self, role: int, workers: int) -> int:
+        """Where a worker's stretch ends; earlier than it does, if its last batch is left out."""
+        first, last = self.plan.stretch(self.rows, role, workers)
+        return min(last, first + self.plan.batches(self.rows, role, workers) * self.plan.batch_size)
+
+    def _pools(self, epoch: int, role: int, workers: int, given: int, alone: bool) -> Generator[tuple[Pool, NDArray[Any]]]:
+        """What is in memory at a time, and which of its rows come in which order.
+
+        Args:
+            alone: there are no worker processes: a thread reads the next pool meanwhile.
+        """
+        turns = self._turns(epoch, role, workers, given)
+        if not alone:
+            buffers: Pool = {}
+            for groups, drawn in turns:
+                yield self._groups.read(groups, buffers, self._room), drawn
+            return
+        both: tuple[Pool, Pool] = ({}, {})
+        with ThreadPoolExecutor(1) as ahead:
+            waiting: Any = None
+            for turn, (groups, drawn) in enumerate(turns):
+                coming = ahead.submit(self._groups.read, groups, both[turn % 2], self._room), drawn
+                if waiting:
+                    yield waiting[0].result(), waiting[1]
+                waiting = coming
+            if waiting:
+                yield waiting[0].result(), waiting[1]
+
+    @property
+    def _room(self) -> int:
+        """Rows of the largest pool that may come."""
+        return int(np.sort(self._sizes)[-self._at_once :].sum())
+
+    @property
+    def _at_once(self) -> int:
+        return self.plan.pool if self.plan.shuffle else 1  # nothing to mix: one at a time
+
+    def _turns(self, epoch: int, role: int, workers: int, given: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Which row groups are read at a time, and which of their rows are given, in which order."""
         plan, count = self.plan, len(self._sizes)
         order = np.random.default_rng([plan.seed, epoch]).permutation(count) if plan.shuffle else np.arange(count)
         ends = np.cumsum(self._sizes[order])
         first, last = plan.stretch(self.rows, role, workers)
-        at = first + given * plan.batch_size
-        stop = min(last, first + plan.batches(self.rows, role, workers) * plan.batch_size)
-        groups = plan.pool if plan.shuffle else 1  # nothing to mix: one at a time
-        room = int(np.sort(self._sizes)[-groups:].sum())  # for the largest pool that may come
-        buffers: dict[str, NDArray[Any]] = {}
+        at, stop, groups = first + given * plan.batch_size, self._stop(role, workers), self._at_once
         # Pools are counted from the stretch's own first row group, so that they are the same wherever one goes on.
         begin, end = np.searchsorted(ends, first, side="right"), np.searchsorted(ends, last, side="left") + 1
         for low in range(int(begin), min(int(end), count), groups):
@@ -155,45 +183,4 @@ class TrainingRows(IterableDataset[Batch]):
             drawn: NDArray[Any] = np.arange(start, finish) - offset
             if plan.shuffle:
                 drawn = np.random.default_rng([plan.seed, epoch, low, first]).permutation(drawn)
-            yield self._read(order[low:high], buffers, room, threads=workers == 1), drawn[max(at - start, 0) : stop - start]
-
-    def _read(self, groups: NDArray[Any], buffers: dict[str, NDArray[Any]], room: int, threads: bool) -> dict[str, Any]:
-        """Row groups' columns one after another: arrays in `buffers`, which serve every pool, as new pages cost more than decoding."""
-        pool: dict[str, Any] = {name: [] for name in self.columns}
-        at = 0
-        for group in groups:
-            with pq.ParquetFile(self.parts[self._parts[group]], filesystem=self.filesystem) as file:
-                table = file.read_row_group(int(self._groups[group]), columns=self.columns, use_threads=threads).combine_chunks()
-            for name in self.columns:
-                column, field = table.column(name), table.schema.field(name)
-                values = to_numpy(column.chunk(0), field) if column.num_chunks else []
-                if isinstance(values, np.ndarray):
-                    if name not in buffers:
-                        buffers[name] = np.empty((room, *values.shape[1:]), values.dtype)
-                    buffers[name][at : at + len(values)] = values
-                    pool[name] = buffers[name]
-                else:
-                    pool[name] += column.to_pylist() if values is None else values
-            at += table.num_rows
-        return pool
-
-
-def _row_groups(filesystem: pafs.FileSystem, path: str) -> list[int]:
-    footer = pq.read_metadata(path, filesystem=filesystem)
-    return [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-
-
-def _taken(column: Any, rows: NDArray[Any]) -> Any:
-    if isinstance(column, np.ndarray):
-        return np.take(column, rows, axis=0)
-    return [torch.tensor(column[row]) if isinstance(column[row], np.ndarray) else column[row] for row in rows]
-
-
-def _joined(parts: list[Batch]) -> Batch:
-    return {name: _joined_column([part[name] for part in parts]) for name in parts[0]}
-
-
-def _joined_column(values: list[Any]) -> Any:
-    if isinstance(values[0], np.ndarray):
-        return torch.from_numpy(np.concatenate(values) if len(values) > 1 else values[0])
-    return [value for each in values for value in each]
+            yield order[low:high], drawn[max(at - start, 0) : stop - start]

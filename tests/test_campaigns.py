@@ -119,3 +119,44 @@ def test_a_store_in_a_bucket_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "campaign.toml").write_text(CAMPAIGN)
     with pytest.raises(StoreError, match="campaigns keep what people said on a local disk"):
         open_desk(tmp_path / "campaign.toml", Store("memory://store"))
+
+
+def test_a_lead_is_told_what_became_of_clips_and_that_known_answers_reach_nobody_else(store: Store) -> None:
+    folder = Path(store.root).parent
+    write([Label("tag.mood", "calm", "expert", "gold", "f" * 20)], folder / "gold.parquet")
+    tasks(desk(store))
+    desk(store).remember_softer({excerpts(desk(store))[0].clip_id: 3.25})
+    (folder / "audio" / "longer.flac").unlink()
+    for path in (folder / "store" / "clips" / "flac").iterdir():
+        if excerpts(desk(store))[-1].clip_id in path.name:
+            path.unlink()
+    found, _ = wanted(desk(store, '[gold]\nfile = "gold.parquet"\n'))
+    left, softer, unknown = found.remarks
+    assert left == f"1 clips are left out, as they could not be cut (clip {excerpts(desk(store))[-1].clip_id} for one)"
+    assert softer == f"1 clips are softer than their recordings, which would clip ({found.tasks[0].ext_id} most, by 3.2 dB)"
+    assert unknown == "no clip has known answers: gold.parquet says nothing about any of the campaign's clips"
+
+
+def test_what_was_turned_down_is_known_later_too(tmp_path: Path) -> None:
+    import numpy as np
+    import soundfile
+
+    (tmp_path / "audio").mkdir()
+    loud = 2 * np.sin(np.arange(4 * 16_000) / 20)
+    soundfile.write(tmp_path / "audio" / "loud.wav", loud, 16_000, subtype="FLOAT")
+    made = Store(tmp_path / "store")
+    scan(made, [str(tmp_path / "audio")])
+    for _ in range(2):  # the second time nothing is cut
+        found, _ = wanted(desk(made))
+        (said,) = found.remarks
+        assert said.startswith("2 clips are softer than their recordings, which would clip (")
+        assert said.endswith(" most, by 6.0 dB)")
+
+
+def test_a_title_is_remembered_where_it_is_ours(store: Store) -> None:
+    made = desk(store)
+    assert (made.project(), made.title()) == ("", "")
+    made.remember_project("7@2026", "Moods")
+    assert (made.project(), made.title()) == ("7@2026", "Moods")
+    made.remember_project("8@2026", "Somebody's own")
+    assert (desk(store).project(), desk(store).title()) == ("8@2026", "Moods")

@@ -157,6 +157,30 @@ def test_a_project_is_found_whatever_people_call_it_and_keeps_the_name(server: S
     again = apply(server, want)
     assert (again.project.id, again.project.title, again.done) == (project.id, "Stimmungen ♫", {})
     assert again.left == ["the project is called 'Stimmungen ♫' on the server, and stays so"]
+    (said,) = plan(server, replace(wanted(campaign(name), tasks(3)), title="Moods of clips")).left
+    assert said == "somebody has renamed the project: it is called 'Stimmungen ♫' on the server, and stays so"
+
+
+def test_a_new_title_reaches_a_project_that_nobody_renamed(server: Studio, name: str) -> None:
+    project = apply(server, wanted(campaign(name), tasks(2))).project
+    want = wanted(campaign(name, title="Moods 🎻 anew"), tasks(2), title="Moods of clips")
+    made = plan(server, want)
+    assert (made.settings, made.left) == ({"title": ("Moods of clips", "Moods 🎻 anew")}, [])
+    assert "~ title: 'Moods of clips' becomes 'Moods 🎻 anew'" in str(made)
+    assert apply(server, want).project.title == "Moods 🎻 anew"
+    assert apply(server, replace(want, title="Moods 🎻 anew")).done == {}
+    server.update_project(project.id, title="Our own")
+    again = apply(server, replace(want, title="Moods 🎻 anew"))
+    assert (again.project.title, again.done) == ("Our own", {})
+    assert again.left == ["somebody has renamed the project: it is called 'Our own' on the server, and stays so"]
+
+
+def test_known_answers_that_only_some_hear_are_told(server: Studio, name: str) -> None:
+    everybody = [tasks(1)[0].ext_id]
+    (said,) = plan(server, wanted(campaign(name), tasks(2), everybody=everybody, remarks=[])).left
+    assert said == "clips with known answers are heard by 1, as all others are: overlap.team does not say how many everybody is"
+    team = campaign(name, overlap=Overlap(team=3))
+    assert plan(server, wanted(team, tasks(2), everybody=everybody, remarks=["1 clips are left out"])).left == ["1 clips are left out"]
 
 
 def test_a_project_that_somebody_deleted_is_named_and_made_anew_only_when_asked(server: Studio, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,42 @@ def test_a_deleted_project_is_named_and_made_anew_only_when_asked(campaign: Whol
     assert campaign.standing() == spoken
     assert campaign.command("apply", "--recreate")["done"]["tasks imported"] == 20
     campaign.command("pull")
+    assert campaign.standing() == spoken
+
+
+def test_people_are_invited_to_the_address_by_which_they_come(studio: RunningStudio, tmp_path: Path) -> None:
+    from tests.collection import earmark
+
+    data, email = tmp_path / "studio", f"{uuid4().hex[:8]}@example.org"
+    data.mkdir()
+    (data / "token").write_text(studio.token)
+    (data / "studio.json").write_text(json.dumps({"url": studio.url, "public_url": "https://labels.example.org"}))
+    told = earmark("campaign", "invite", email, "--data", data)
+    assert told == {"new": [email], "accounts": 1, "passwords": str(data / "annotators.tsv"), "url": "https://labels.example.org"}
+    place = ("--url", studio.url, "--token-file", data / "token")
+    assert earmark("campaign", "invite", email, *place) == {**told, "new": [], "url": studio.url}
+    done = subprocess.run(command("campaign", "invite", email, "--data", data), capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "people sign in at https://labels.example.org" in done.stdout
+    assert studio.token not in done.stdout + done.stderr
+
+
+def test_a_watching_pull_brings_answers_as_they_come_and_a_preflight_without_clips_fails(campaign: Whole, studio: RunningStudio) -> None:
+    campaign.command("apply")
+    deaf = campaign.command("preflight", "--sample", "2", code=1)  # nobody serves the clips
+    assert (deaf["heard"], len(deaf["failures"]) > 0) == (0, True)
+    place = ("--url", studio.url, "--token-file", campaign.folder / "token")
+    arguments = command("campaign", "pull", campaign.folder / "campaign.toml", "--store", campaign.folder / "store", *place)
+    watching = subprocess.Popen([*arguments, "--watch", "0.3", "--json"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert watching.stdout
+        assert json.loads(watching.stdout.readline())["answers"] == 0
+        spoken = answer(campaign, [studio.account("whole-0")], each=1)
+        came = 0
+        while came < 20:
+            came += json.loads(watching.stdout.readline())["answers"]
+    finally:
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(60) == 130
     assert campaign.standing() == spoken
 
 
