@@ -4,6 +4,7 @@ from extractors.batch import Batch
 from extractors.chroma import ChromaStft
 from extractors.clip import Clip, Window
 from extractors.extractor import Column, Extractor, Live
+from extractors.fingerprint import Fingerprint
 from extractors.musicnn import MusiCNN
 from extractors.similarity import SelfSimilarity
 from extractors.spectral import LogMel, Mel, Mfcc, Stft
@@ -11,7 +12,7 @@ from extractors.spectrum import ChromaBank, MelBank, Spectrum
 from extractors.torch_model import TorchModel
 
 # What a recipe's `use` may name.
-EXTRACTORS: tuple[type[Extractor], ...] = (ChromaStft, LogMel, Mel, Mfcc, MusiCNN, SelfSimilarity, Stft, TorchModel)
+EXTRACTORS: tuple[type[Extractor], ...] = (ChromaStft, Fingerprint, LogMel, Mel, Mfcc, MusiCNN, SelfSimilarity, Stft, TorchModel)
 
 __all__ = [
     "EXTRACTORS",
@@ -21,6 +22,7 @@ __all__ = [
     "Clip",
     "Column",
     "Extractor",
+    "Fingerprint",
     "Live",
     "LogMel",
     "Mel",

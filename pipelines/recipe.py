@@ -84,7 +84,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _one_table_each(self) -> Self:
         counts = Counter(extractor.table for extractor in self.extract)
-        counts.update(("tracks", "aliases", "rejects", "views", "recipes", "labels", "view_labels"))
+        counts.update(("tracks", "aliases", "rejects", "views", "recipes", "labels", "view_labels", "landmarks", "groups"))
         for index, extractor in enumerate(self.extract):
             if counts[extractor.table] > 1:
                 raise ValueError(f"extract[{index}].name: table {extractor.table!r} is taken; give this extractor another name")
