@@ -154,7 +154,9 @@ class Studio:
 
     def views(self, project: int) -> dict[int, dict[str, Any]]:
         """The tabs of a project, by id: title, ordering, filters."""
-        return {each["id"]: each["data"] or {} for each in self._read("api/dm/views/", f"reading tabs of project {project}", project=project)}
+        return {
+            each["id"]: each["data"] or {} for each in self._read("api/dm/views/", f"reading tabs of project {project}", project=project)
+        }
 
     def create_view(self, project: int, data: Mapping[str, Any]) -> None:
         """A further tab of a project."""

@@ -28,10 +28,10 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.slow
 def test_the_readmes_commands_and_code_run_in_order(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    for name, block in zip(("recipe.toml", "views.toml", "campaign.toml"), blocks("toml"), strict=True):
+    for name, block in zip(("recipe.toml", "views.toml", "campaign.toml", "release.toml"), blocks("toml"), strict=True):
         (tmp_path / name).write_text(block)
     commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert {"synthesize", "scan", "labels", "recipe", "run", "rejects", "report"} <= {line.split()[1] for line in commands}
+    assert {"synthesize", "scan", "labels", "recipe", "run", "rejects", "report", "release"} <= {line.split()[1] for line in commands}
     for line in commands:
         line = re.sub(r"^earmark\b", f"{sys.executable} -m pipelines.cli", line)
         done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

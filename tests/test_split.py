@@ -100,3 +100,12 @@ def test_distances_are_those_of_the_definition() -> None:
     assert apart[0] == pytest.approx((0 + abs(2 / 8 - 8 / 12)) / 2)
     assert np.isnan(distances(np.zeros((1, 0)), np.array([3.0]))).all()
     assert np.isnan(distances(np.array([[1.0], [0.0]]), np.array([2.0, 0.0]))[1])
+
+
+def test_where_every_tag_has_one_group_no_split_stays_empty() -> None:
+    split = stratified(np.eye(20), np.ones(20), (0.7, 0.3), np.full(20, FREE), [str(at) for at in range(20)])
+    assert np.bincount(split).tolist() == [14, 6]
+
+
+def test_one_group_alone_is_learnt_from() -> None:
+    assert stratified(np.ones((1, 1)), np.ones(1), (0.5, 0.5), np.array([FREE]), ["all"]).tolist() == [0]

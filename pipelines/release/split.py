@@ -22,7 +22,7 @@ def stratified(
     """Iterative stratification of whole groups.
 
     The tag with the fewest rows left goes first; its groups, the largest first, go where that tag is missed most, then where rows
-    are missed most. Groups without tags fill up what is left.
+    are missed most, among splits that have room for more than half of them. Groups without tags fill up what is left.
 
     Args:
         positives: (groups, tags) rows of each group that have the tag. sizes: (groups,) rows.
@@ -51,12 +51,16 @@ def stratified(
         tag = int(rare.argmin()) if tags and np.isfinite(rare.min()) else tags
         here = np.flatnonzero(free & (weights[:, tag] > 0)) if tag < tags else np.flatnonzero(free)
         for at in here[np.lexsort((chance[here], -weights[here, -1], -weights[here, tag]))]:
-            wants = missed[:, tag]
-            best = np.flatnonzero(wants == wants.max())
-            if len(best) > 1:
+            # Where every tag is rare, each would go to the largest share and none to the others: a split that is full takes no more.
+            room = np.flatnonzero(missed[:, -1] > weights[at, -1] / 2)
+            if len(room):
+                wants = missed[room, tag]
+                best = room[wants == wants.max()]
                 rows = missed[best, -1]
                 best = best[rows == rows.max()]
-            chosen = int(best[int(chance[at]) % len(best)])
+                chosen = int(best[int(chance[at]) % len(best)])
+            else:  # too large for all: where most is missed, the first of them, which is the one that is learnt from
+                chosen = int(missed[:, -1].argmax())
             split[at] = chosen
             missed[chosen] -= weights[at]
             left -= weights[at]
