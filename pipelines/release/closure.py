@@ -146,7 +146,7 @@ def _fingerprints(store: Store, catalogue: pa.Table) -> Links:
         pairs = [pair for pair in duplicate_groups(store) if pair[2] == "fingerprint"]
     except (StoreError, ImportError, NotImplementedError) as error:
         # Where a store lies is no part of what a release is.
-        why = str(error).removeprefix(f"{store.root}: ").replace(store.root, "STORE")
+        why = str(error).removeprefix(f"{store.root}: ").replace(f"--store {store.root}", "--store STORE")
         return _unchecked("fingerprint", why or "this earmark has no fingerprints")
     return _pairs("fingerprint", catalogue, [pair[:2] for pair in pairs], f"{len(pairs)} pairs of recordings that sound the same")
 
