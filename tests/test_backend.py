@@ -28,7 +28,8 @@ from annotation.sync import apply
 from annotation.task import Task
 from extractors.encode import write
 from pipelines.campaigns import backend
-from pipelines.campaigns.desk import Desk, open_desk, tasks, wanted
+from pipelines.campaigns.asked import tasks, wanted
+from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.campaigns.preannotate import preannotations
 from pipelines.catalog import scan
 from pipelines.store import Store

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from pipelines.plan import missing
 from pipelines.recipe import load
 from pipelines.stage import Heard
 from pipelines.store import Store
-from tests.collection import PEAKS, RECIPE, clips, earmark, parts, tone, tones
+from tests.collection import PEAKS, RECIPE, ROOT, clips, earmark, parts, tone, tones
 
 PROCESSES = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
@@ -43,16 +45,37 @@ def test_beam_equals_local(collection: Path, options: tuple[str, ...]) -> None:
 
 
 @pytest.mark.slow
-def test_files_that_crash_and_hang_their_worker_are_rejected_and_their_neighbours_are_saved(collection: Path) -> None:
-    crash = tone(collection / "audio" / "crash.flac", 98, peak=0.9)
-    hang = tone(collection / "audio" / "hang.flac", 99, peak=0.7)
-    (collection / "recipe.toml").write_text("[window]\nseconds = 1.0\n" + PEAKS + "[run]\ndeadline_seconds = 10\n")
-    earmark("scan", collection / "audio", "--store", collection / "third")  # one shard: every track has bad neighbours
-    summary = run(collection, "beam", store="third")
-    assert summary["rejects"] == {"poison": 2}
+def test_a_file_that_crashes_its_worker_is_rejected_and_its_neighbours_are_saved(tmp_path: Path) -> None:
+    tones(tmp_path / "audio", 3)
+    crash = tone(tmp_path / "audio" / "crash.flac", 98, peak=0.9)
+    (tmp_path / "recipe.toml").write_text("[window]\nseconds = 1.0\n" + PEAKS)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store", "--shard-hours", "1")
+    summary = run(tmp_path, "beam")
+    assert summary["rejects"] == {"poison": 1}
     assert summary["failed"] == {}
-    assert len(clips(collection / "third", "peaks")) == 16
-    assert sorted(row["uri"] for row in Store(collection / "third").open_rejects()) == [str(crash), str(hang)]
+    assert len(clips(tmp_path / "store", "peaks")) == 6
+    assert [row["uri"] for row in Store(tmp_path / "store").open_rejects()] == [str(crash)]
+
+
+def test_a_worker_with_several_threads_is_ended_at_the_earliest_deadline() -> None:
+    code = """
+import threading, time
+from pipelines.engines.watchdog import deadline
+
+def work(seconds, takes):
+    with deadline(seconds):
+        time.sleep(takes)
+
+with deadline(60):
+    work(1, 0)  # left in time: it ends nothing
+    time.sleep(1.2)
+    print("alive", flush=True)
+    threading.Thread(target=work, args=(0.2, 60)).start()
+    time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=50, check=False)
+    assert done.stdout == "alive\n"
+    assert done.returncode == 1
 
 
 @pytest.mark.slow

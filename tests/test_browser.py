@@ -21,7 +21,7 @@ from annotation.revisions import NOTHING
 from annotation.statements import labels
 from annotation.sync import apply
 from annotation.task import Task
-from pipelines.campaigns.desk import wanted
+from pipelines.campaigns.asked import wanted
 from pipelines.clips.links import Keys
 from pipelines.clips.server import server
 from tests.studio import Account, RunningStudio

@@ -9,7 +9,8 @@ import pytest
 
 from annotation.labels import Label, write
 from annotation.task import ext_id
-from pipelines.campaigns.desk import Desk, excerpts, open_desk, tasks, wanted
+from pipelines.campaigns.asked import excerpts, tasks, wanted
+from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.catalog import scan
 from pipelines.part import StoreError
 from pipelines.store import Store
@@ -108,6 +109,22 @@ def test_clips_with_known_answers_are_for_everybody(store: Store) -> None:
     found, _ = wanted(desk(store, '[overlap]\nannotators = 1\nteam = 5\n[gold]\nfile = "gold.parquet"\nshare = 0.2\n'))
     assert found.shared == {ext_id(longer[1].clip_id, longer[1].track["sha256"])}
     assert [found.overlap(task.ext_id) for task in found.tasks].count(5) == 1
+
+
+def test_known_answers_are_to_what_is_asked_about_just_these_clips(store: Store) -> None:
+    all_clips = excerpts(desk(store))
+    of = {(Path(each.track["uri"]).stem, each.start): each for each in all_clips}
+    first, second, third = (of[name, start] for name, start in (("000", 2.0), ("001", 0.0), ("002", 2.0)))
+    said = [
+        Label("tag.mood", "calm", "expert", "gold", first.track["track_id"], first.clip_id),
+        Label("tag.mood", "calm", "expert", "gold", second.track["track_id"], start=0.0, duration=2.0),
+        Label("nothing", "mood", "expert", "gold", third.track["track_id"], third.clip_id),
+        Label("license", "CC0", "expert", "gold", of["longer", 0.0].track["track_id"]),
+        Label("tag.mood", "sombre", "expert", "gold", of["longer", 0.0].track["track_id"]),
+    ]
+    write(said, Path(store.root).parent / "gold.parquet")
+    found, _ = wanted(desk(store, '[overlap]\nteam = 5\n[gold]\nfile = "gold.parquet"\nshare = 1.0\n'))
+    assert found.shared == {ext_id(each.clip_id, each.track["sha256"]) for each in (first, second, third)}
 
 
 def test_views_that_were_never_made_are_asked_for_by_name(store: Store) -> None:

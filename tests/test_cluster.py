@@ -116,10 +116,10 @@ def test_with_a_gpu_decoding_tasks_feed_an_actor_and_the_rows_are_the_same(colle
         assert len(made) == 6
 
 
-def run_with_gpus(folder: Path) -> dict[str, Any]:
-    """A run on a private cluster that believes to have two GPUs."""
-    gpus = "import sys, ray, functools; ray.init = functools.partial(ray.init, num_gpus=2)"
-    code = f"{gpus}; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
+def run_with_gpus(folder: Path, gpus: int = 2) -> dict[str, Any]:
+    """A run on a private cluster that believes to have GPUs."""
+    believing = f"import sys, ray, functools; ray.init = functools.partial(ray.init, num_gpus={gpus})"
+    code = f"{believing}; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
     arguments = ["run", str(folder / "recipe.toml"), "--store", str(folder / "store"), "--json"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
     assert done.returncode == 0, done.stderr

@@ -17,13 +17,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from annotation.annotators import confusions
 from annotation.consensus import METHODS, Consensus, Method, consensus, heard, posterior
+from annotation.decisions import confusions
 from annotation.labels import Label, from_rows, table, write
 from annotation.revisions import current
 from annotation.simulated import Annotator, simulate, spoken
 from annotation.votes import Votes, votes
-from pipelines.campaigns.desk import Desk, excerpts, open_desk
+from pipelines.campaigns.asked import excerpts
+from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.catalog import scan
 from pipelines.cli import main
 from pipelines.gather import add

@@ -130,17 +130,17 @@ def test_whatever_is_killed_and_whenever_the_rows_are_those_of_an_undisturbed_ru
     assert Store(tmp_path / "store").open_rejects() == [], story
 
 
-def test_gpu_workers_that_die_again_and_again_cost_retries_and_no_row(undisturbed: Path, tmp_path: Path) -> None:
-    shutil.copytree(undisturbed / "catalogue", tmp_path / "store")
+def test_gpu_workers_that_die_again_and_again_cost_retries_and_no_row(tmp_path: Path) -> None:
+    tones(tmp_path / "audio", 6)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store", "--shard-hours", str(4.5 / 3600))
     (tmp_path / "recipe.toml").write_text(SLOW.replace("Slow", "Mortal") + "[run]\nmax_retries = 8\n")
-    summary = run_with_gpus(tmp_path)
+    summary = run_with_gpus(tmp_path, gpus=1)
     assert summary["failed"] == {}
     assert summary["rejects"] == {}
-    assert summary["clips"] == 24
     assert notes(Store(tmp_path / "store"))[0].lost > 0
-    stores = (Store(folder / "store") for folder in (tmp_path, undisturbed))
-    heard, right = (store.table("peaks").to_table(["clip_id", "peak"]).sort_by("clip_id") for store in stores)
-    assert heard.equals(right)
+    peaks = Store(tmp_path / "store").table("peaks").to_table(["peak"]).column("peak").to_pylist()
+    assert len(peaks) == 12
+    assert max(max(each) for each in peaks) == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.fixture

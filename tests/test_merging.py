@@ -13,6 +13,8 @@ from annotation.merging import TOLERANCE, events, key, mirex, regions, tempo, we
 from annotation.question import KEYS, Question
 from annotation.together import form, together
 from annotation.votes import Votes, votes
+from pipelines.votes.agreed import by_merging
+from pipelines.votes.truths import Truths
 
 EQUAL = np.ones(3)
 
@@ -201,3 +203,19 @@ def test_nobody_and_one_person_are_said() -> None:
     )
     empty = together(votes(table([]), VOICE), VOICE)
     assert (empty.statements, empty.remarks) == ((), ("no answers yet",))
+
+
+def test_every_key_that_somebody_said_has_its_share_and_so_has_silence() -> None:
+    keys = {"a": ["C major"], "b": ["C major"], "c": ["G major"], "d": ["F major"], "e": ["C major"]}
+    said = {name: [[(value, None, None) for value in values], []] for name, values in keys.items()}
+    said["a"][1], said["b"][1] = [("C major", None, None)], [("G major", None, None)]
+    ballot = gather(KEY, said)
+    found = together(ballot, KEY)
+    heavy = dict(zip(ballot.annotators, (found.weights / found.weights.sum()).tolist(), strict=True))
+    shares = dict(zip(ballot.values, found.shares[0].tolist(), strict=True))
+    expected = {"C major": heavy["a"] + heavy["b"] + heavy["e"], "G major": heavy["c"], "F major": heavy["d"]}
+    assert {key: share for key, share in shares.items() if share} == pytest.approx(expected)
+    agreed = by_merging(KEY, ballot, "count", 0.3, Truths({}), ())
+    assert agreed.statements[1] == [("", None, None, pytest.approx(heavy["c"] + heavy["d"] + heavy["e"]))]
+    rows = {(row["key"], row["value"]): (row["probability"], row["said"]) for row in agreed.snapshot.to_pylist()}
+    assert rows["c01", "G major"] == (pytest.approx(heavy["b"]), 1)

@@ -17,7 +17,8 @@ import pytest
 
 from annotation.labels import Label
 from annotation.task import Task
-from pipelines.campaigns.desk import Desk, open_desk, tasks, wanted
+from pipelines.campaigns.asked import tasks, wanted
+from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.campaigns.preannotate import author, preannotations
 from pipelines.catalog import scan
 from pipelines.cli import main

@@ -97,3 +97,32 @@ def test_embeddings_are_those_of_the_clips_themselves(tmp_path: Path) -> None:
         embeddings(store, "net", "vectors")
     with pytest.raises(StoreError, match="'clip_id' of 'net' is string, not one vector a clip"):
         embeddings(store, "net", "clip_id")
+
+
+def test_a_stretch_that_ends_where_a_clip_begins_is_not_in_it_and_a_moment_there_is(tmp_path: Path) -> None:
+    said = [
+        Label("instrument", "drums", "score", "gold", "a", start=0.0, duration=3.0),
+        Label("instrument", "bell", "score", "gold", "a", start=3.0, duration=0.0),
+        Label("instrument", "horn", "score", "gold", "a", start=6.0, duration=1.0),
+    ]
+    found = targets(holding(tmp_path, said), clips("a-0", "a-1", "a-2"), "instrument", tags=["drums", "bell", "horn"])
+    np.testing.assert_equal(found.values, np.eye(3, dtype=np.float32))
+
+
+def test_a_correction_of_another_question_says_nothing_about_this_one(tmp_path: Path) -> None:
+    first = Label("key", "C major", "consensus:weighted", "consensus", "a", "a-0", campaign="c", at=AT)
+    mended = Label("key", "G major", "consensus:weighted", "consensus", "a", "a-0", campaign="c", at=AT, replaces=first.label_id)
+    silent = Label("nothing", "key", "consensus:weighted", "consensus", "a", "a-1", campaign="c", at=AT, replaces="0" * 20)
+    calm = Label("tag.mood", "calm", "consensus:majority", "consensus", "a", "a-2", campaign="c", at=AT)
+    found = targets(holding(tmp_path, [first, mended, silent, calm]), clips("a-0", "a-1", "a-2"), "tag.mood", "mood")
+    np.testing.assert_equal(found.values, [[np.nan], [np.nan], [1]])
+
+
+def test_gold_that_names_no_campaign_counts_beside_what_was_said_in_one(tmp_path: Path) -> None:
+    said = [
+        Label("tag", "calm", "expert", "gold", "a", "a-0"),
+        Label("tag", "wild", "consensus:majority", "consensus", "a", "a-1", campaign="c"),
+        Label("tag", "wild", "consensus:majority", "consensus", "a", "a-2", campaign="other"),
+    ]
+    found = targets(holding(tmp_path, said), clips("a-0", "a-1", "a-2"), "tag", campaign="c", tags=["calm", "wild"])
+    np.testing.assert_equal(found.values, [[1, 0], [0, 1], [np.nan, np.nan]])
