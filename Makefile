@@ -13,20 +13,22 @@ DEMO ?= demo
 	touch $@
 
 demo: .venv/ready
-	@echo "1/6 rendering two dozen scores, and breaking a few files"
+	@echo "1/7 rendering two dozen scores, and breaking a few files"
 	@$(BIN)/earmark synthesize --out $(DEMO)/audio --pieces 24 --seconds 30 --seed 1
 	@$(BIN)/python infra/broken_files.py $(DEMO)/audio/broken
-	@echo "2/6 scanning"
+	@echo "2/7 scanning"
 	@$(BIN)/earmark scan $(DEMO)/audio --store $(DEMO)/store
-	@echo "3/6 taking in what the scores say of their sound"
+	@echo "3/7 taking in what the scores say of their sound"
 	@$(BIN)/earmark labels add $(DEMO)/audio/labels.parquet --store $(DEMO)/store
-	@echo "4/6 reading the recipe pipelines/recipes/augmented.toml"
+	@echo "4/7 reading the recipe pipelines/recipes/augmented.toml"
 	@$(BIN)/earmark recipe check pipelines/recipes/augmented.toml --store $(DEMO)/store
-	@echo "5/6 hearing four views of every clip: log-mel, MFCC, MusiCNN, on a Ray cluster of this machine's cores; moving the labels"
+	@echo "5/7 hearing four views of every clip: log-mel, MFCC, MusiCNN, on a Ray cluster of this machine's cores; moving the labels"
 	@$(BIN)/earmark run pipelines/recipes/augmented.toml --store $(DEMO)/store
-	@echo "6/6 drawing"
+	@echo "6/7 releasing a training set: split by composer, with a proof"
+	@$(BIN)/earmark release pipelines/recipes/demo_release.toml --store $(DEMO)/store --out $(DEMO)/releases
+	@echo "7/7 drawing"
 	@$(BIN)/earmark report --store $(DEMO)/store --out $(DEMO)/index.html
-	@echo "the results are in $(DEMO)/store; open $(DEMO)/index.html in a browser"
+	@echo "the results are in $(DEMO)/store and $(DEMO)/releases; open $(DEMO)/index.html in a browser"
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
