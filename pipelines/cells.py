@@ -89,7 +89,7 @@ def to_numpy(array: pa.Array, field: pa.Field) -> NDArray[Any] | list[NDArray[An
         values = to_numpy(storage.values, pa.field(field.name, storage.type.value_type, metadata=rest))
         if not isinstance(values, np.ndarray):
             return None
-        ends = storage.offsets.to_numpy()
+        ends = _whole(storage, field).offsets.to_numpy()
         return [values[start:end] for start, end in pairwise(ends)]
     shape = cell_shape(field)
     if shape is None:

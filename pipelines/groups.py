@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.cells import cell_shape, to_numpy
+from pipelines.cells import TableError, cell_shape, to_numpy
 from pipelines.pages import Chunk, PageError, chunks, plain, read_chunk
 
 # Columns in memory: an array (rows, *shape) where the shape is fixed, else a list with something for each row.
@@ -65,8 +65,11 @@ class RowGroups:
         return pool
 
     def _by_arrow(self, group: int, columns: list[str], pool: Pool, buffers: Pool, at: int, room: int) -> None:
-        with pq.ParquetFile(self.parts[self._part[group]], filesystem=self.filesystem) as file:
+        path = self.parts[self._part[group]]
+        with pq.ParquetFile(path, filesystem=self.filesystem) as file:
             table = file.read_row_group(int(self._group[group]), columns=columns, use_threads=False).combine_chunks()
+        if table.num_rows != self.sizes[group]:  # Arrow passes over pages that it does not know
+            raise TableError(f"{path}: {table.num_rows} rows where its footer says {self.sizes[group]}; copy the file again")
         for name in columns:
             column, field = table.column(name), table.schema.field(name)
             values = to_numpy(column.chunk(0), field) if column.num_chunks else []
@@ -80,13 +83,14 @@ class RowGroups:
 
 
 def _space(pool: Pool, buffers: Pool, room: int, field: pa.Field) -> NDArray[Any]:
-    if field.name not in buffers:
-        kind = field.type
-        while pa.types.is_fixed_size_list(kind):
-            kind = kind.value_type
-        buffers[field.name] = np.empty((room, *(cell_shape(field) or ())), kind.to_pandas_dtype())
-    pool[field.name] = buffers[field.name]
-    space: NDArray[Any] = buffers[field.name]
+    kind = field.type
+    while pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    shape, dtype = cell_shape(field) or (), np.dtype(kind.to_pandas_dtype())
+    space: NDArray[Any] = buffers.setdefault(field.name, np.empty((room, *shape), dtype))
+    if space.shape[1:] != shape or space.dtype != dtype:
+        raise PageError("another part has another type")
+    pool[field.name] = space
     return space
 
 

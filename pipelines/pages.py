@@ -22,21 +22,22 @@ from pipelines.cells import cell_shape
 
 _WIDTHS = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8, "FIXED_LEN_BYTE_ARRAY": 2}
 _KINDS = {pa.float16(): 2, pa.float32(): 4, pa.float64(): 8, pa.int32(): 4, pa.int64(): 8}
-_CODECS = {"UNCOMPRESSED": "", "ZSTD": "zstd", "SNAPPY": "snappy", "GZIP": "gzip"}
-_DATA_PAGE, _PLAIN = 0, 0
+# Of the others Arrow does not say when a page holds less than its header promises.
+_CODECS = {"UNCOMPRESSED": "", "ZSTD": "zstd"}
+_DATA_PAGE, _PLAIN, _RLE = 0, 0, 3
 
 
 class Chunk(NamedTuple):
     """Where a column's values of one row group lie in the file.
 
-    values: how many there are. levels: how many lists of levels stand before them in each page.
+    values: how many there are. whole: the definition level of one that is not null.
     """
 
     offset: int
     size: int
     codec: str
     values: int
-    levels: int
+    whole: int
 
 
 class PageError(Exception):
@@ -69,9 +70,8 @@ def chunks(footer: pq.FileMetaData, schema: pa.Schema, group: int) -> dict[str, 
             continue
         regular = column.num_values == rows.num_rows * wanted[name] and width == _KINDS.get(_element(schema.field(name).type))
         if regular and described.max_repetition_level == 1 and not {"BYTE_STREAM_SPLIT", "DELTA_BINARY_PACKED"} & set(column.encodings):
-            levels = 1 + (described.max_definition_level > 0)
-            codec = _CODECS[column.compression]
-            found[name] = Chunk(column.data_page_offset, column.total_compressed_size, codec, column.num_values, levels)
+            codec, whole = _CODECS[column.compression], described.max_definition_level
+            found[name] = Chunk(column.data_page_offset, column.total_compressed_size, codec, column.num_values, whole)
     return found
 
 
@@ -81,28 +81,34 @@ def read_chunk(file: pa.NativeFile, chunk: Chunk, out: NDArray[Any]) -> None:
     Raises:
         PageError: the pages are not as expected; Arrow knows them, or what is wrong with them.
     """
+    if chunk.offset < 0 or not 0 <= chunk.size <= file.size() - chunk.offset:
+        raise PageError("outside of the file")
     stored = memoryview(file.read_at(chunk.size, chunk.offset))
     values = out.reshape(-1).view(np.uint8)
+    most = len(values) + 8 * chunk.values + 64  # of a page: levels take less than this, and no header makes us take more memory
     at = filled = 0
     try:
         while at < len(stored):
             header, at = _struct(stored, at)
             unpacked, packed, page = header[2], header[3], header.get(5, {})
-            if header[1] != _DATA_PAGE or page.get(2) != _PLAIN or packed < 0 or unpacked < 0 or at + packed > len(stored):
+            if header[1] != _DATA_PAGE or (page.get(2), page.get(3), page.get(4)) != (_PLAIN, _RLE, _RLE):
                 raise PageError("not a plain page")
+            if not 0 <= packed <= len(stored) - at or not 0 <= unpacked <= most:
+                raise PageError("not the size of a page")
             body: Any = stored[at : at + packed]
             at += packed
             if chunk.codec:
                 body = memoryview(pa.decompress(body, decompressed_size=unpacked, codec=chunk.codec))
-            begin = 0
-            for _ in range(chunk.levels):
-                begin += 4 + struct.unpack_from("<I", body, begin)[0]
-            # As many bytes as values: none is null, no list is empty.
-            if len(body) - begin != page[1] * out.itemsize or filled + len(body) - begin > len(values):
+            definitions = 4 + struct.unpack_from("<I", body)[0]
+            begin = definitions + 4 + struct.unpack_from("<I", body, definitions)[0]
+            run, level = _unsigned(body, definitions + 4)
+            # One run of whole values, and as many bytes: none is null, no list is empty.
+            nulls = run != 2 * page[1] or body[level] != chunk.whole
+            if nulls or len(body) - begin != page[1] * out.itemsize or filled + len(body) - begin > len(values):
                 raise PageError("values are missing")
             values[filled : filled + len(body) - begin] = np.frombuffer(body, np.uint8, offset=begin)
             filled += len(body) - begin
-    except (IndexError, KeyError, struct.error, OSError, ValueError, TypeError, OverflowError) as error:
+    except (LookupError, struct.error, OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise PageError(str(error)) from error
     if filled != len(values):
         raise PageError("values are missing")
@@ -142,13 +148,14 @@ def _value(data: memoryview, at: int, kind: int) -> tuple[Any, int]:
 
 
 def _unsigned(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 70, 7):  # longer ones are no numbers of 64 bits
         byte = data[at]
         value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
+        at += 1
         if byte < 128:
             return value, at
+    raise PageError("no number")
 
 
 def _signed(data: memoryview, at: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotation.labels import Label, table
+from pipelines.release.manifest import sealed
 
 SPLITS = {"train": (37, 23), "valid": (12,), "test": (0,)}  # rows of each shard
 TAGS = ["calm", "wild <b>", "été"]
@@ -115,4 +116,4 @@ def sign(folder: Path, manifest: dict) -> None:
         if path.is_file() and path.name != "manifest.json":
             content = path.read_bytes()
             files[path.relative_to(folder).as_posix()] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
+    (folder / "manifest.json").write_bytes(sealed({**manifest, "files": files}))

@@ -181,7 +181,7 @@ def test_terms_that_cannot_be_met_together_are_named(sources: tuple[str, ...]) -
 # Of the chart of licences' compatibility, wiki.creativecommons.org/wiki/License_compatibility: what may be combined.
 FREE = ("public domain", "CC0")
 CHART = {
-    **{free: (*FREE, "CC BY", "CC BY-SA", "CC BY-NC", "CC BY-NC-SA") for free in FREE},
+    **dict.fromkeys(FREE, (*FREE, "CC BY", "CC BY-SA", "CC BY-NC", "CC BY-NC-SA")),
     "CC BY": (*FREE, "CC BY", "CC BY-SA", "CC BY-NC", "CC BY-NC-SA"),
     "CC BY-SA": (*FREE, "CC BY", "CC BY-SA"),
     "CC BY-NC": (*FREE, "CC BY", "CC BY-NC", "CC BY-NC-SA"),

@@ -81,12 +81,11 @@ def test_pages_are_read_as_arrow_reads_them_whoever_wrote_the_file(tmp_path: Pat
         with pytest.raises((pa.ArrowInvalid, TableError)):
             read(tmp_path / "x.parquet")
         return
-    try:
-        found = read(tmp_path / "x.parquet")
-    except TableError as error:
-        assert "null" in str(error)
-        assert any(row is None or None in row for row in expected)
+    if any(row is None or (None in row and "float" not in dtype) for row in expected):
+        with pytest.raises(TableError, match="null"):
+            read(tmp_path / "x.parquet")
         return
+    found = read(tmp_path / "x.parquet")
     assert len(found) == rows
     for row, cell in zip(expected, found, strict=True):
         # a null among floats is nan, which is never equal
@@ -106,24 +105,29 @@ def plain_file(path: Path, compression: str = "none", rows: int = 1000, size: in
 @given(st.data())
 def test_a_broken_file_gives_what_arrow_makes_of_it_or_is_refused(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "x.parquet"
-    content = plain_file(path, data.draw(st.sampled_from(["none", "zstd"])))
+    compression = data.draw(st.sampled_from(["none", "zstd"]))
+    content = plain_file(path, compression)
     whole = read(path)
     column = pq.read_metadata(path).row_group(0).column(0)
     end = column.data_page_offset + column.total_compressed_size
     early = data.draw(st.booleans())  # headers and levels, or anything
-    for _ in range(data.draw(st.integers(1, 4))):
+    changes = data.draw(st.integers(1, 4))
+    for _ in range(changes):
         at = data.draw(st.integers(column.data_page_offset, min(end, column.data_page_offset + 120) - 1 if early else end - 1))
         content[at] = data.draw(st.sampled_from([0, 1, 127, 128, 255, 0x1C, 0x15]) | st.integers(0, 255))
     path.write_bytes(content)
     try:
-        expected = np.stack(pq.read_table(path)["x"].to_numpy(zero_copy_only=False))
-    except (OSError, ValueError):
-        expected = whole  # levels alone are broken, or there is nothing to be read
-    try:
         found = read(path)
     except (OSError, ValueError, TableError):
         return
-    assert found.tobytes() == expected.astype(np.float32).tobytes()
+    try:
+        expected = np.stack(pq.read_table(path)["x"].to_numpy(zero_copy_only=False)).astype(np.float32)
+    except (OSError, ValueError):
+        # How lists are levelled is broken and not needed: the numbers are those in the file.
+        if compression == "none":
+            assert (found.view(np.uint8) != whole.view(np.uint8)).sum() <= changes
+        return
+    assert found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ from annotation.labels import Label
 from pipelines.cli import main
 from pipelines.embeddings import embeddings
 from pipelines.gather import add
+from pipelines.part import StoreError
 from pipelines.release.build import Made, release
 from pipelines.release.diff import diff
-from pipelines.release.manifest import read_manifest, verify
+from pipelines.release.manifest import read_manifest, sealed, verify
+from pipelines.release.origins import _not_finite
 from pipelines.release.spec import load
 from pipelines.store import Store
 from pipelines.table import Table
@@ -169,6 +171,30 @@ def test_the_same_inputs_give_the_same_bytes_and_other_seeds_another_order(tmp_p
     assert order != sorted(order)
     other = made(tmp_path / "one", HEAD + "[split]\nseed = 5\n" + LABELS)
     assert [name for name in rows(other, "train")["row_id"].to_pylist() if name in order] != order
+
+
+@pytest.mark.slow
+def test_other_processes_give_the_same_bytes_whatever_the_seed_of_their_hashes_and_their_threads(tmp_path: Path) -> None:
+    store = catalogue(tmp_path, [{"number": number, "artist": f"artist {number % 9}"} for number in range(30)])
+    uses = {
+        (number, 0): [
+            {"use": "AddBackground", "uri": f"/noise/{number % 4}.wav"},
+            {"use": "ImpulseResponse", "uri": f"/room/{number % 3}.wav"},
+            {"use": "AddBackground", "track_id": track((number + 9) % 30), "uri": ""},
+        ]
+        for number in range(30)
+    }
+    heard(store, range(30), AUGMENTED, lineages=uses)
+    tagged(store, {number: ["calm", "wild"][: 1 + number % 2] for number in range(30)})
+    file = spec(tmp_path, HEAD + '[licences]\nstated = { "/noise/*" = "CC0", "/room/*" = "CC-BY-3.0" }\n' + LABELS)
+    found = []
+    for number in ("1", "2", "3"):
+        arguments = command("release", file, "--store", tmp_path / "store", "--out", tmp_path / number)
+        threads = dict.fromkeys(("PYTHONHASHSEED", "OMP_NUM_THREADS", "ARROW_NUM_THREADS"), number)
+        subprocess.run(arguments, cwd=ROOT, env=os.environ | threads, check=True, capture_output=True, timeout=120)
+        found.append(read_manifest(tmp_path / number / "set/v1"))
+    assert found[0]["files"] == found[1]["files"] == found[2]["files"]
+    assert found[0]["digest"] == found[1]["digest"] == found[2]["digest"]
 
 
 def test_shards_that_do_not_fit_into_memory_are_the_same(tmp_path: Path) -> None:
@@ -500,6 +526,22 @@ def test_allowed_licences_stay_and_every_recording_left_out_has_its_reason(tmp_p
     )
 
 
+def test_what_grants_nothing_does_not_slip_in_by_what_grants_even_less(tmp_path: Path) -> None:
+    store = catalogue(tmp_path, [{"number": 0, "license": "all rights reserved"}, {"number": 1, "license": None}])
+    heard(store, [0, 1], AUGMENTED, lineages={(0, 0): [{"use": "AddBackground", "track_id": track(1), "uri": "/music/1.wav"}]})
+    text = HEAD + '[rows]\nlabelled = "no"\n[licences]\nreserved = "keep"\n[split]\nshares = { train = 1.0 }\n'
+    done = made(tmp_path, text)
+    assert set(rows(done)["view"].to_pylist()) == {0}
+    reasons = [row["reason"] for row in pq.read_table(done.folder / "exclusions.parquet").to_pylist() if row["view"] == 1]
+    assert reasons == ["what is mixed into the view: no licence is said; say what it means under licences.stated"]
+
+
+def test_the_mark_of_the_public_domain_is_no_licence_of_databases(tmp_path: Path) -> None:
+    collection(tmp_path, license="Public Domain")
+    front = (made(tmp_path).folder / "README.md").read_text().split("---\n")[1]
+    assert 'license: other\nlicense_name: "public-domain"\n' in front
+
+
 def test_a_collection_without_licences_is_refused_with_a_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     collection(tmp_path, license=None)
     file = spec(tmp_path)
@@ -546,6 +588,76 @@ def test_verify_finds_every_changed_byte(tmp_path: Path, capsys: pytest.CaptureF
     ]
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "README.md", "proof.json", "test/part-00000.parquet", "figures/splits.svg"])
+def test_verify_sees_any_byte_of_any_file(tmp_path: Path, name: str) -> None:
+    collection(tmp_path)
+    path = made(tmp_path).folder / name
+    content = path.read_bytes()
+    for at in range(0, len(content), max(1, len(content) // 50)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        try:
+            wrong = verify(tmp_path / "out/set/v1")
+        except StoreError:  # a manifest that is no JSON any more, or of another format
+            wrong = ["manifest.json"]
+        assert any(line.startswith(name) for line in wrong), at
+    path.write_bytes(content)
+    (path.parent / "part-99999.parquet").write_bytes(b"")
+    (wrong,) = verify(tmp_path / "out/set/v1")
+    assert wrong.endswith("part-99999.parquet: does not belong to the release")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {"/dev/zero": {"bytes": 0, "sha256": ""}}},
+        {"files": {"../../release.toml": {"bytes": 0, "sha256": ""}}},
+        {"splits": {"train": {"shards": ["../../../x.parquet"]}}},
+        {"files": []},
+        {"files": {"x": 1}},
+        {"files": {"x": {"bytes": None, "sha256": ""}}},
+        {"splits": None},
+        {"format": "one"},
+        {"format": 99},
+    ],
+)
+def test_a_hostile_manifest_is_refused_in_one_line(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(sealed({"format": 1, "name": "set", "files": {}, "splits": {}} | change))
+    for read in (verify, read_manifest, lambda folder: diff(folder, folder)):
+        with pytest.raises(StoreError) as error:
+            read(tmp_path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_is_somebody_else_s_is_neither_written_nor_skipped(tmp_path: Path) -> None:
+    collection(tmp_path)
+    theirs = tmp_path / "out/set/v1"
+    theirs.mkdir(parents=True)
+    (theirs / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"set/v1: is there, and no release .*; move it away, or give this release another name"):
+        made(tmp_path)
+    assert [path.name for path in theirs.iterdir()] == ["thesis.txt"]
+    theirs.rename(tmp_path / "out/set/kept")
+    (tmp_path / "out/set/v1").write_text("a file")
+    assert made(tmp_path).manifest["version"] == "v2"
+    (tmp_path / "out/set").rename(tmp_path / "out/other")
+    with pytest.raises(StoreError, match="other/v2: is there, and a release of 'set'"):
+        made(tmp_path, HEAD.replace("set", "other") + LABELS)
+
+
+def test_without_what_was_learnt_from_no_further_version_is_made(tmp_path: Path) -> None:
+    collection(tmp_path)
+    path = made(tmp_path).folder / "tracks.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=r"tracks\.parquet: cannot be read, and says which recordings were learnt from"):
+        made(tmp_path)
+
+
+def test_a_bucket_is_no_place_for_releases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", str(spec(tmp_path)), "--store", str(tmp_path), "--out", "s3://bucket/sets"]) == 2
+    assert "--out s3://bucket/sets: releases are made in a folder of this machine" in capsys.readouterr().err
+
+
 def test_two_releases_at_once_are_told_apart(tmp_path: Path) -> None:
     collection(tmp_path)
     with Store(tmp_path / "out/set").lock("release"), pytest.raises(Exception, match="another release is at work"):
@@ -554,12 +666,13 @@ def test_two_releases_at_once_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_release_leaves_nothing_visible_and_the_next_sweeps_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", ["write_all", "attribution", "card", "sealed", "publish"])
+def test_a_killed_release_leaves_nothing_visible_and_the_next_sweeps_up(tmp_path: Path, step: str) -> None:
     collection(tmp_path)
     file = spec(tmp_path)
     stop = (
         "import sys, os, signal, pipelines.release.build as build\n"
-        "build.attribution = lambda draft: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"build.{step} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from pipelines.cli import main\n"
         f"main(['release', {str(file)!r}, '--store', {str(tmp_path / 'store')!r}, '--out', {str(tmp_path / 'out')!r}])\n"
     )
@@ -567,7 +680,7 @@ def test_a_killed_release_leaves_nothing_visible_and_the_next_sweeps_up(tmp_path
     assert done.returncode == -signal.SIGKILL
     (hidden,) = (path for path in (tmp_path / "out/set").iterdir() if path.is_dir())
     assert hidden.name.startswith(".v1.")
-    assert list(hidden.rglob("*.parquet"))
+    assert list(hidden.rglob("*.parquet")) or step == "write_all"
     assert made(tmp_path).manifest["version"] == "v1"
     assert sorted(path.name for path in (tmp_path / "out/set").iterdir()) == [".release.lock", "v1"]
 
@@ -614,6 +727,12 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         ),
         (HEAD + '[licences]\nallow = ["free"]\n', "release.toml, line 4: licences.allow: 'free' is no licence known here"),
         (HEAD + '[split]\nclose = ["artists"]\n', "release.toml, line 4: split.close[0]: "),
+        (HEAD + "[split]\nshares = { 'träin' = 1.0 }\n", "release.toml, line 4: split.shares"),
+        (HEAD + '[[labels]]\nkind = "tag"\nname = "seconds"\n', "labels[0].name: column 'seconds' is taken"),
+        (
+            HEAD + '[[labels]]\nkind = "tag"\n[[labels]]\nkind = "tag"\nname = "tag_hot"\n',
+            "labels[0].name: column 'tag' is taken",
+        ),
         ('name = "Set One"\nfeatures = ["emb.mean"]\n', "release.toml, line 1: name: "),
         ('name = "set"\nfeatures = ["emb"]\n', "release.toml, line 2: features: 'emb' is not a table and a column"),
         (HEAD + "[row]\n", "release.toml, line 3: row: no such setting; there are description, features, labels, licences, name"),
@@ -669,17 +788,37 @@ def test_hostile_names_stay_text_in_card_attribution_and_figures(tmp_path: Path)
         ElementTree.parse(path)
 
 
-def test_vectors_that_are_no_numbers_are_said_and_not_compared(tmp_path: Path) -> None:
+def test_rows_of_what_is_no_number_are_left_out_and_named(tmp_path: Path) -> None:
     store = collection(tmp_path)
     (path,) = store.paths("emb", store.tables()["emb"][0])
     table = pq.read_table(path, partitioning=None)
     cells = np.stack(table["mean"].to_numpy(zero_copy_only=False)).astype(np.float32)
     cells[:3] = np.nan
+    cells[7, 2] = -np.inf
     column = pa.FixedSizeListArray.from_arrays(pa.array(cells.reshape(-1)), 4)
     pq.write_table(table.set_column(5, table.schema.field("mean"), column), path)
     done = made(tmp_path)
-    assert done.proof["nearest"]["note"] == "3 clips have no finite embedding and were not looked at"
-    assert len(rows(done)) == 80
+    assert len(rows(done)) == 76
+    assert all(np.isfinite(np.stack(rows(done)["mean"].to_numpy(zero_copy_only=False))).ravel())
+    left = pq.read_table(done.folder / "exclusions.parquet").to_pylist()
+    assert {row["clip_id"] for row in left} == set(table["clip_id"].take([0, 1, 2, 7]).to_pylist())
+    assert {row["reason"] for row in left} == {"emb.mean has numbers that are not finite"}
+
+
+def test_what_is_not_finite_is_found_in_cells_of_any_form() -> None:
+    nan, inf = float("nan"), float("inf")
+    fixed = pa.array([[1, 2], [nan, 1], [3, inf]], pa.list_(pa.float16(), 2))
+    frames = pa.array([[[1, 2], [3, 4]], [], [[1, 2], [3, 4], [5, nan]], [[-inf, 1]]], pa.list_(pa.list_(pa.float64(), 2)))
+    for array, places in (
+        (pa.array([1.0, nan, inf]), [1, 2]),
+        (pa.array([1, 2]), []),
+        (fixed, [1, 2]),
+        (fixed[1:], [0, 1]),
+        (frames, [2, 3]),
+        (frames[2:], [0, 1]),
+        (pa.array([[0.5], [], [1.0, nan]], pa.large_list(pa.float32())), [2]),
+    ):
+        assert _not_finite(array).tolist() == places
 
 
 # The card, and others' readers
@@ -691,6 +830,11 @@ def test_the_card_is_read_by_hugging_face_and_so_are_the_rows(tmp_path: Path, mo
     done = made(tmp_path)
     front = yaml.safe_load((done.folder / "README.md").read_text().split("---\n")[1])
     assert front["license"] == "cc-by-4.0"
+    evil = '🎵 "Moods"\\n\\u2028license: mit\\n---\\n# x'
+    other = made(tmp_path, HEAD + f'title = "{evil}"\n'.replace('"Moods"', '\\"Moods\\"') + LABELS)
+    said = (other.folder / "README.md").read_text().split("---\n")[1]
+    assert yaml.safe_load(said)["license"] == "cc-by-4.0"
+    assert yaml.safe_load(said)["pretty_name"].startswith('🎵 "Moods"')
     assert [each["split"] for each in front["configs"][0]["data_files"]] == ["train", "valid", "test"]
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")

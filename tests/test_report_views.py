@@ -168,7 +168,7 @@ def test_clips_are_counted_once_and_tracks_are_shown_untouched(html, tmp_path):
     facts = [dict(map(reversed, re.findall(r"<li><b>(.*?)</b><span>(.*?)</span>", page))) for page in (html, plain)]
     assert facts[0] == {**facts[1], "views": "6"}
     assert facts[1]["clips"] == "2"
-    tracks = [re.findall(r'<img class="mel"[^>]*>', page.partition("<h2>Tracks</h2>")[2]) for page in (html, plain)]
+    tracks = [re.findall(r'<img class="mel"[^>]*>', page.partition('<h2 id="tracks">Tracks</h2>')[2]) for page in (html, plain)]
     assert len(tracks[0]) == 2
     assert tracks[0] == tracks[1]
     assert not views(plain)

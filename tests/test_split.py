@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipelines.release.closure import Links, components
 from pipelines.release.split import FREE, distances, settled, stratified
 
 SHARES = (0.8, 0.1, 0.1)
@@ -109,3 +112,36 @@ def test_where_every_tag_has_one_group_no_split_stays_empty() -> None:
 
 def test_one_group_alone_is_learnt_from() -> None:
     assert stratified(np.ones((1, 1)), np.ones(1), (0.5, 0.5), np.array([FREE]), ["all"]).tolist() == [0]
+
+
+def divided(relations: list[list[int]], before: dict[str, str], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Groups of recordings, by what each says in each relation (0 says nothing), and the split of every recording."""
+    count = len(relations[0])
+    links = [Links("artist", np.flatnonzero(keys), np.array(keys)[np.flatnonzero(keys)]) for keys in relations]
+    _, group = np.unique(components(count, links), return_inverse=True)
+    names = [f"{at:03}" for at in range(count)]
+    sizes = np.bincount(group).astype(np.float64)
+    first = [names[int(np.flatnonzero(group == number)[0])] for number in range(len(sizes))]
+    fixed = settled(before, group, names, ["train", "valid", "test"])
+    return group, stratified(np.zeros((len(sizes), 0)), sizes, SHARES, fixed, first, seed)[group]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(st.integers(0, 25), min_size=80, max_size=80), min_size=1, max_size=3), st.integers(20, 79), st.integers(0, 5))
+def test_whatever_is_shared_nothing_crosses_shares_are_met_and_growth_moves_only_what_it_joins(
+    relations: list[list[int]], earlier: int, seed: int
+) -> None:
+    words = ("train", "valid", "test")
+    old_group, old = divided([keys[:earlier] for keys in relations], {}, seed)
+    # Each group goes where most is missing: no split has more than its share and one group.
+    for number, share in enumerate(SHARES):
+        assert (old == number).sum() <= share * earlier + np.bincount(old_group).max()
+    before = {f"{at:03}": words[split] for at, split in enumerate(old)}
+    group, new = divided(relations, before, seed)
+    for keys in relations:
+        for key in set(keys) - {0}:
+            assert len(set(new[np.array(keys) == key])) == 1
+    for number in set(group):
+        inside = np.flatnonzero(group[:earlier] == number)
+        if len(inside):  # of a group that had several splits, all goes where models learned
+            assert set(new[group == number]) == {old[inside].min()}

@@ -93,7 +93,8 @@ def drawn(found: dict[str, Any], title: str) -> bytes:
                 if None not in columns["low"]:
                     axes.fill_between(columns["asked"], columns["low"], columns["high"], color=line.get_color(), alpha=0.12, linewidth=0)
             axes.axhline(each["target"], color="0.4", linewidth=1, linestyle=":", label=f"{found['share']:.0%} of all labels")
-            axes.set(xlabel="answers asked of people", ylabel="macro-F1, groups never asked", title=f"{title}, {head} head", ylim=(0, 1))
+            axes.set(xlabel="answers asked of people", ylabel="macro-F1, groups never asked", ylim=(0, 1))
+            axes.set_title(f"{title}, {head} head", parse_math=False)  # a $ in a kind's name begins no formula
             axes.set_xscale("log")
             axes.set_xticks([20, 50, 100, 200, 500, 1000, 2000], ["20", "50", "100", "200", "500", "1000", "2000"])
             axes.grid(alpha=0.3)

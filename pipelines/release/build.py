@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,17 +15,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.part import StoreError
-from pipelines.release.attribution import attribution
 from pipelines.release.card import card
 from pipelines.release.columns import Columns
 from pipelines.release.draft import Draft, draft
 from pipelines.release.figures import counts, figures
-from pipelines.release.manifest import FORMAT, MANIFEST, hidden, keep, next_version, publish, read_manifest, versions
+from pipelines.release.manifest import FORMAT, MANIFEST, encoded, hidden, keep, next_version, publish, read_manifest, sealed, versions
 from pipelines.release.pedigree import digest, pedigree
 from pipelines.release.proof import crossing, proof
 from pipelines.release.scatter import MEMORY, size_of
 from pipelines.release.shards import Written, cut, footer, shuffled, write_all
 from pipelines.release.spec import Release
+from pipelines.release.terms import POLICY, attribution
 from pipelines.store import Store
 
 
@@ -59,33 +59,57 @@ def release(
     """
     folder = out / spec.name
     with Store(folder).lock("release"):
-        there = versions(folder)
+        there = {version: _earlier(folder / version, spec) for version in versions(folder)}
         made = draft(store, spec, file, _splits_before(folder, there))
         order = _order(made)
         origin = pedigree(made)
         name = digest(made, origin)
-        for version in there:
-            if read_manifest(folder / version)["digest"] == name:
-                return Made(
-                    folder / version, False, read_manifest(folder / version), json.loads((folder / version / "proof.json").read_text())
-                )
+        for version, manifest in there.items():
+            if manifest["digest"] == name:
+                return Made(folder / version, False, manifest, json.loads((folder / version / "proof.json").read_text()))
         shown = proof(made)
         if leaks := crossing(shown):
             raise StoreError(f"{folder}: splits would leak ({'; '.join(leaks)}); nothing was released")  # a defect of ours, if ever
         version = next_version(folder)
         try:
             with hidden(folder, version) as building:
-                manifest = _write(made, order, building, version, name, origin, shown, there, progress, memory)
+                previous = {key: list(there.values())[-1][key] for key in ("version", "digest")} if there else None
+                manifest = _write(made, order, building, version, name, origin, shown, previous, progress, memory)
                 return Made(publish(building, folder, version), True, manifest, shown)
         except OSError as error:
             raise StoreError(f"{error.filename or folder}: {error.strerror or error}; nothing was released") from error
 
 
-def _splits_before(folder: Path, there: list[str]) -> dict[str, str]:
-    """The split of every recording in the versions that are there, the latest word on each."""
+def _earlier(folder: Path, spec: Release) -> dict[str, Any]:
+    """The manifest of an earlier version.
+
+    Raises:
+        StoreError: the folder is somebody else's.
+    """
+    try:
+        manifest = read_manifest(folder)
+        whose = "" if manifest.get("name") == spec.name else f"a release of {manifest.get('name')!r}"
+    except StoreError as error:
+        whose = f"no release ({error})"
+    if whose:
+        raise StoreError(f"{folder}: is there, and {whose}; move it away, or give this release another name")
+    return manifest
+
+
+def _splits_before(folder: Path, there: Iterable[str]) -> dict[str, str]:
+    """The split of every recording in the versions that are there, the latest word on each.
+
+    Raises:
+        StoreError: one of them is damaged: without it nothing says what was learnt from.
+    """
     before: dict[str, str] = {}
     for version in there:
-        rows = pq.read_table(folder / version / "tracks.parquet", columns=["track_id", "split"])
+        path = folder / version / "tracks.parquet"
+        try:
+            rows = pq.read_table(path, columns=["track_id", "split"], partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            why = str(error).partition("\n")[0]
+            raise StoreError(f"{path}: cannot be read, and says which recordings were learnt from; bring it back ({why})") from error
         before.update(zip(rows.column("track_id").to_pylist(), rows.column("split").to_pylist(), strict=True))
     return before
 
@@ -105,7 +129,7 @@ def _write(
     name: str,
     origin: Mapping[str, Any],
     shown: Mapping[str, Any],
-    there: list[str],
+    previous: dict[str, str] | None,
     progress: Callable[[int, int], None],
     memory: int,
 ) -> dict[str, Any]:
@@ -142,7 +166,7 @@ def _write(
     drawn = figures(made, shown)
     for path, (_, picture) in drawn.items():
         files[path] = keep(building / path, picture.encode())
-    files["proof.json"] = keep(building / "proof.json", _json(shown))
+    files["proof.json"] = keep(building / "proof.json", encoded(shown))
     files["ATTRIBUTION.tsv"] = keep(building / "ATTRIBUTION.tsv", attribution(made).encode())
     manifest = {
         "format": FORMAT,
@@ -151,18 +175,18 @@ def _write(
         "digest": name,
         "title": spec.title,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "previous": _previous(building.parent, there),
+        "previous": previous,
         "spec": spec.model_dump(mode="json", by_alias=True),
         "splits": _splits(made, shown, written),
         "columns": columns.facts(),
         "from": dict(origin),
-        "licences": {"policy": _policy(), "allow": list(spec.licences.allow), "counts": counts(made)},
+        "licences": {"policy": POLICY, "allow": list(spec.licences.allow), "counts": counts(made)},
     }
     files["README.md"] = keep(
         building / "README.md", card(made, manifest, shown, {path: what for path, (what, _) in drawn.items()}).encode()
     )
     manifest["files"] = files
-    keep(building / MANIFEST, _json(manifest))
+    keep(building / MANIFEST, sealed(manifest))
     return manifest
 
 
@@ -177,21 +201,7 @@ def _splits(made: Draft, shown: Mapping[str, Any], written: list[Written]) -> di
     return found
 
 
-def _previous(folder: Path, there: list[str]) -> dict[str, str] | None:
-    return {key: read_manifest(folder / there[-1])[key] for key in ("version", "digest")} if there else None
-
-
-def _policy() -> str:
-    from pipelines.release.terms import POLICY
-
-    return POLICY
-
-
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, default=str) + "\n").encode()

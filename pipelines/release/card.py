@@ -17,8 +17,19 @@ from pipelines.release.proof import FEW
 from pipelines.release.terms import POLICY, strictest
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
-# What Hugging Face calls the licences; whatever is not here is "other".
-_FAMILIES = {"CC0": "cc0", "public-domain": "pddl", "ODbL": "odbl"}
+# The licences that Hugging Face knows by name; whatever is not here is "other".
+_HUB = {"CC0-1.0": "cc0-1.0", "ODbL-1.0": "odbl"} | {
+    name: name.lower()
+    for family, versions in (
+        ("CC-BY", ("2.0", "2.5", "3.0", "4.0")),
+        ("CC-BY-SA", ("3.0", "4.0")),
+        ("CC-BY-NC", ("2.0", "3.0", "4.0")),
+        ("CC-BY-ND", ("4.0",)),
+        ("CC-BY-NC-SA", ("2.0", "3.0", "4.0")),
+        ("CC-BY-NC-ND", ("3.0", "4.0")),
+    )
+    for name in (f"{family}-{version}" for version in versions)
+}
 _MOST_TAGS = 60
 
 
@@ -48,11 +59,11 @@ def card(draft: Draft, manifest: Mapping[str, Any], proof: Mapping[str, Any], fi
 
 
 def _front(draft: Draft, manifest: Mapping[str, Any]) -> list[str]:
-    """YAML; every text in it is JSON, which YAML reads as it is."""
+    """YAML; every text in it is JSON, which YAML reads as it is, but for letters written as two halves."""
     rows = len(draft.kept)
     terms = [draft.terms.licences[code] for code in np.unique(draft.terms.row[draft.kept])]
     keys = sorted({_hub(each) for each in terms})
-    lines = ["---", f"pretty_name: {json.dumps(draft.spec.title or draft.spec.name)}"]
+    lines = ["---", f"pretty_name: {json.dumps(printable(draft.spec.title or draft.spec.name), ensure_ascii=False)}"]
     # Rows of a collection keep their own terms: a list says that no single licence covers all of them.
     lines += [f"license: {keys[0]}"] if len(keys) == 1 else ["license:", *(f"- {key}" for key in keys)]
     if "other" in keys:
@@ -66,9 +77,7 @@ def _front(draft: Draft, manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _hub(licence: Licence) -> str:
-    if licence.family in _FAMILIES:
-        return "cc0-1.0" if licence.family == "CC0" else _FAMILIES[licence.family]
-    return str(licence).lower() if licence.family.startswith("CC-BY") and licence.version else "other"
+    return _HUB.get(str(licence), "other")
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[Any]] | Sequence[Sequence[Any]]) -> list[str]:
@@ -82,8 +91,8 @@ def _table(head: Sequence[str], rows: Iterator[Sequence[Any]] | Sequence[Sequenc
 def _plain(text: str) -> str:
     """Text that is only text in Markdown and HTML: names come from files."""
     said = html.escape(" ".join(printable(text).split()), quote=False)
-    for mark in "\\`*_[]|#!":
-        said = said.replace(mark, f"\\{mark}") if mark in "\\`*[]|" else said
+    for mark in "\\`*[]|":
+        said = said.replace(mark, f"\\{mark}")
     return said
 
 
@@ -124,7 +133,7 @@ def _closure(proof: Mapping[str, Any]) -> list[str]:
             each["values"] if each["checked"] else "–",
             each["crossing"] if each["checked"] else "–",
             f"{each['note']}{'; ' if each['note'] and each['say_nothing'] else ''}"
-            + (f"{each['say_nothing']} recordings name none, and are not one" if each["say_nothing"] else ""),
+            + (f"{each['say_nothing']} recordings name none that counts, and are not one" if each["say_nothing"] else ""),
         )
         for each in proof["closure"]
     ]

@@ -46,6 +46,8 @@ def _release(options: argparse.Namespace, result: IO[str]) -> int:
         raise ValueError(f"release {word}: needs --store STORE and --out DIR")
     if options.to:
         raise ValueError(f"release {word}: --to is of 'earmark release export DIR/NAME/v1 --to {options.to} --out O'")
+    if "://" in options.out:
+        raise ValueError(f"release {word}: --out {options.out}: releases are made in a folder of this machine; copy them from there")
     from pipelines.progress import bar
     from pipelines.release.build import release
     from pipelines.release.spec import load
@@ -120,6 +122,14 @@ def _text(made: Made) -> str:
             f"  {each['split']:8} {each['rows']:8} rows, {each['tracks']:6} recordings, {each['share_of_clips']:6.1%} of the clips"
             f" ({each['share_wanted']:.1%} wanted)"
         )
+    if empty := [each["split"] for each in proof["splits"] if not each["rows"]]:
+        previous = made.manifest["previous"]
+        kept = (
+            f": recordings keep the split that they had in {previous['version']}; under another name all are divided anew"
+            if previous
+            else ""
+        )
+        lines.append(f"no row is in {' or '.join(empty)}{kept}")
     lines += [f"left out: {each['entries']} × {each['what']}: {each['reason']}" for each in proof["excluded"][:10]]
     lines += [
         f"not checked: {each['relation']}: {each['note'].removeprefix('not checked: ')}" for each in proof["closure"] if not each["checked"]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from annotation.labels import schema as labels_schema
 from pipelines.cells import cell_shape
+from pipelines.part import StoreError
 from pipelines.release.draft import Draft
 from pipelines.release.said import Said
 from pipelines.release.scatter import Shard
-
-NAMES = ("row_id", "clip_id", "view", "view_id", "track_id", "start", "seconds", "license", "license_sources")
+from pipelines.release.spec import ROW
 
 
 class Columns:
@@ -30,13 +30,16 @@ class Columns:
     def __init__(self, draft: Draft, kept: NDArray[np.int64]) -> None:
         self._draft, self._kept = draft, kept
         counted = Counter(column for source in draft.sources for column in source.columns)
-        taken = {*NAMES, *(name for each in draft.said for name in _label_names(each))}
+        taken = {*ROW, *(name for each in draft.said for name in each.words.columns)}
         # By table and column: the name in the release.
         self.named = {
             (source.name, column): f"{source.name}_{column}" if counted[column] > 1 or column in taken else column
             for source in draft.sources
             for column in source.columns
         }
+        names = Counter([*taken, *self.named.values()])
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise StoreError(f"two columns would be called {twice[0]!r}; give the labels another name, or leave one feature out")
         self._terms, self._all_terms = draft.terms.names(), draft.terms.all_names()
 
     @property
@@ -52,7 +55,7 @@ class Columns:
         """
         at = self._kept[shard.first : shard.last]
         places = pa.array(at)
-        rows = self._draft.rows.table.select(list(NAMES[:-2])).take(places)
+        rows = self._draft.rows.table.select(list(ROW[:-2])).take(places)
         fields = [*rows.schema, pa.field("license", pa.string()), pa.field("license_sources", pa.list_(pa.string()))]
         columns = [*rows.columns, self._terms.take(places), self._all_terms.take(places)]
         for source in self._draft.sources:
@@ -82,7 +85,7 @@ class Columns:
             column, tags = each.words.column, each.words.form == "tags"
             facts = {"name": column, "hot": f"{column}_hot" if tags else None, "by": f"{column}_by", "kind": each.words.kind}
             labels.append({**facts, "as": each.words.form, "tags": list(each.tags)})
-        return {"row": list(NAMES), "features": features, "labels": labels}
+        return {"row": list(ROW), "features": features, "labels": labels}
 
     def tracks(self) -> pa.Table:
         """The recordings that have rows."""
@@ -103,11 +106,6 @@ class Columns:
         rows = self._draft.labels.take(pa.array(used)).select(labels_schema().names)
         members = self._draft.catalogue.column("track_id").take(pa.array(self._draft.members)).combine_chunks()
         return rows.filter(pa.compute.is_in(rows.column("track_id"), members)).cast(labels_schema())
-
-
-def _label_names(said: Said) -> list[str]:
-    column = said.words.column
-    return [column, f"{column}_hot", f"{column}_by"]
 
 
 def _labels(said: Said, at: NDArray[np.int64]) -> list[tuple[pa.Field, pa.Array]]:

@@ -15,6 +15,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from extractors.uri import printable
 from pipelines.cells import to_numpy
 from pipelines.release.manifest import read_manifest
 from pipelines.release.rows import place
@@ -81,7 +82,11 @@ class Diff:
                 by = ", ".join(f"{count} {who}" for who, count in each.by.items())
                 known = f"; {each.now_known} newly known, {each.now_unknown} no longer" if each.now_known or each.now_unknown else ""
                 lines.append(f"    {each.column}: {each.changed} in {each.rows} rows ({by or 'nobody'}{known})")
-                lines += [f"      tag {sign} {tag}" for sign, tags in (("+", each.tags_added), ("-", each.tags_removed)) for tag in tags]
+                lines += [
+                    f"      tag {sign} {printable(tag)}"
+                    for sign, tags in (("+", each.tags_added), ("-", each.tags_removed))
+                    for tag in tags
+                ]
         lines += [f"  {each['tracks']} recordings moved from {each['from']} to {each['to']}" for each in self.moved]
         lines += [f"  {each}" for each in self.features]
         if self.terms:

@@ -19,7 +19,7 @@ from pipelines.release.check import check, mistake
 from pipelines.release.closure import Closure, closure
 from pipelines.release.divide import Divided, divide
 from pipelines.release.lineage import Others, others
-from pipelines.release.origins import Source, sources
+from pipelines.release.origins import Source, broken, sources
 from pipelines.release.rows import Rows, rows, tracks
 from pipelines.release.said import Said, said
 from pipelines.release.spec import Release
@@ -121,8 +121,11 @@ def draft(store: Store, spec: Release, file: Path | None, before: Mapping[str, s
     _unheard(store, out, catalogue, wanted & ~heard & (licensed.track_reason == 0))
     if spec.rows.views == "none":
         out.stays &= found.view == 0
-    for name, at in found.at.items():
-        out.views(at < 0, "features", f"no row in {name}")
+    for source in tables:
+        at = found.at[source.name]
+        out.views(at < 0, "features", f"no row in {source.name}")
+        for name, bad in broken(source).items():
+            out.views(np.append(bad, False)[at], "features", f"{source.name}.{name} has numbers that are not finite")
     out.views(mixed.unknown, "lineage", "nobody knows how this view was made; run its recipe again")
     why = pa.array(licensed.reasons, pa.string()).take(pa.array(licensed.row_reason))
     out.views(licensed.row_reason > 0, "licence", why)
@@ -215,6 +218,8 @@ def _nothing_left(store: Store, exclusions: pa.Table) -> str:
     counted = exclusions.group_by("reason").aggregate([("what", "count")]).sort_by([("what_count", "descending"), ("reason", "ascending")])
     said = "; ".join(f"{row['what_count']} × {row['reason']}" for row in counted.slice(0, 3).to_pylist())
     hint = ""
-    if "licence" in exclusions.column("what").to_pylist():
+    if "is not among the licences allowed" in said:
+        hint = " (allow more under [licences] allow, or by --allow)"
+    elif "licence" in exclusions.column("what").to_pylist():
         hint = ' (state terms in release.toml: [licences] stated = {"*" = "CC-BY-4.0"}; or keep such recordings: unlicensed = "keep")'
     return f"{store.root}: no row is left to release: {said}{hint}"

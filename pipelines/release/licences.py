@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import unquote
 
 UNKNOWN, RESERVED, PUBLIC, ODBL = "unknown", "all-rights-reserved", "public-domain", "ODbL"
 
-_CONDITIONS = (("nc", r"non[\s-]*commercial"), ("nd", r"no[\s-]*deriv(?:ative[\s-]*work|ative|)s?"), ("sa", r"share[\s-]*alike"))
-_WORDS = "|".join(f"(?:{word})" for _, word in _CONDITIONS)
-_VERSION = r"(?:[\s_-]*v?(?:ersion[\s]*)?([1-4](?:\.[0-9])?)(?![0-9]))?"
-_URL = re.compile(r"creativecommons\.org/(?:licenses|publicdomain)/([a-z+-]+)(?:/([1-4]\.[0-9]))?")
-_SHORT = re.compile(rf"\bcc[\s_:-]*by((?:[\s_/+-]*(?:nc|nd|sa)\b)*){_VERSION}")
-_BARE = re.compile(rf"by((?:-(?:nc|nd|sa))*){_VERSION}")
-_LONG = re.compile(rf"\battribution((?:[\s,_/-]*(?:{_WORDS}))*)(?:[\s_-]+(?:licen[cs]e|international|unported|generic))*{_VERSION}")
-_ZERO = re.compile(r"\bcc[\s_-]*(?:0|zero)\b|creative[\s-]*commons[\s-]*zero|publicdomain/zero")
-_PUBLIC = re.compile(r"\bpublic[\s_-]*domain\b|publicdomain/mark|licenses/publicdomain")
+# Words as their letters: so a name in full is read as a short one.
+_LETTERS = (
+    ("cc", r"creative[\s-]*commons"),
+    ("nc", r"non?[\s-]*commercial(?:[\s-]*use)?"),
+    ("nd", r"no[\s-]*deriv(?:ative[\s-]*work|ative|)s?"),
+    ("sa", r"share[\s-]*alike"),
+    ("by", r"attribution"),
+)
+_VERSIONS = ("", "1.0", "2.0", "2.1", "2.5", "3.0", "4.0")
+_VERSION = r"(?:[\s,-]*(?:licen[cs]e|international|unported|generic))*(?:[\s,-]*v?(?:ersion\s*)?(\d(?:\.\d)?)(?!\d))?"
+# Nothing else may be tied to the conditions: "by-n-c" is not BY.
+_BY = r"by((?:[\s,;:.&/+-]*(?:and\s+)?(?:nc|nd|sa))*)(?!(?:\s*-\s*)?[^\W\d])" + _VERSION
+_NAMED, _BARE = re.compile(rf"\bcc[\s:-]*{_BY}"), re.compile(_BY)
+_URL = re.compile(r"(?<![\w.-])(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/([^/?#\s<>\"'\])]+)(?:/(\d\.\d)\b)?")
+_ADDRESS = re.compile(r"(?:https?://|\bwww\.|\bcreativecommons\.org/)[^\s<>\"'\])]*")
+_ZERO = re.compile(r"\bcc[\s-]*(?:0|zero)\b|publicdomain/zero")
+_PUBLIC = re.compile(r"\bpublic[\s-]*domain\b|publicdomain/mark|licenses/publicdomain")
 _ODBL = re.compile(r"\bodbl\b|open[\s-]*(?:data[\s-]*)?base[\s-]*licen[cs]e|opendatacommons\.org/licenses/odbl")
-_RESERVED = re.compile(r"all[\s_-]*rights[\s_-]*reserved|alle rechte vorbehalten|tous droits r[ée]serv[ée]s|\bunauthori[sz]ed\b")
-# Words by which a text may take back what it names.
-_DOUBT = re.compile(r"\b(?:not|isn't|except|formerly|no longer|unless|until|contact|ask|excluding)\b")
+_RESERVED = re.compile(r"all[\s-]*rights[\s-]*reserved|alle rechte vorbehalten|tous droits r[ée]serv[ée]s|\bunauthori[sz]ed\b")
+# Words by which a text may take back what it names, or ask for more.
+_DOUBT = re.compile(
+    r"\?|n't\b|\b(?:not|never|no(?! rights reserved| copyright)|non|without|except|excluding|formerly|previously|was|were|but|or|only"
+    r"|unless|until|expired|revoked|pending|maybe|perhaps|probably|contact|ask|permission|personal|private|research|educational|preview|gfdl|gpl)\b"
+    r"|[ck]om+er[czs]|free art"
+)
 
 
 @dataclass(frozen=True)
@@ -75,44 +89,56 @@ def understood(text: str | None) -> Licence:
     >>> str(understood("Creative Commons Attribution-NonCommercial 3.0")), str(understood("© 2010 Mira. All rights reserved."))
     ('CC-BY-NC-3.0', 'all-rights-reserved')
     """
-    said = " ".join((text or "").casefold().replace("(", " ").replace(")", " ").replace("_", "-").split())
+    said = _plain(text or "")
     found = set(_named(said))
     versioned = {each.family for each in found if each.version}
     found = {each for each in found if each.version or each.family not in versioned}  # "CC BY (…/by/4.0/)" is one licence
+    rest = _ADDRESS.sub(" ", said)
     if len(found) != 1:
-        return Licence(RESERVED) if not found and _RESERVED.search(said) else Licence(UNKNOWN)
-    if _DOUBT.search(said) or _RESERVED.search(said.replace("some rights reserved", "")):
-        return Licence(UNKNOWN)
-    return found.pop()
+        return Licence(RESERVED) if not found and _RESERVED.search(rest) else Licence(UNKNOWN)
+    (licence,) = found
+    more = set(re.findall(r"(?<![a-z])(?:nc|nd|sa)(?![a-z])", rest)) | ({"by"} if "attribution" in (text or "").casefold() else set())
+    return Licence(UNKNOWN) if more - licence.terms or _DOUBT.search(rest) or _RESERVED.search(rest) else licence
 
 
-def _named(said: str) -> list[Licence]:
-    found = []
+def _plain(text: str) -> str:
+    """A text in small letters, with one kind of dash and space, and licences' words as their letters."""
+    said = unicodedata.normalize("NFKC", unquote(text)).casefold()
+    # Soft hyphens and the like are nothing, control characters and brackets are spaces.
+    stands = {"Pd": "-", "Pc": "-", "Cf": "", "Cc": " ", "Ps": " ", "Pe": " "}
+    kinds = {letter: unicodedata.category(letter) for letter in set(said)}
+    said = " ".join(said.translate({ord(letter): stands[kind] for letter, kind in kinds.items() if kind in stands} | {0x2212: "-"}).split())
+    addresses = _ADDRESS.findall(said)
+    said = _ADDRESS.sub(" \0 ", said)
+    for letters, words in _LETTERS:
+        said = re.sub(words, letters, said)
+    return re.sub("\0", lambda _: addresses.pop(0), said)
+
+
+def _named(said: str) -> Iterator[Licence]:
     for kind, version in _URL.findall(said):
-        if kind.rstrip("/") not in ("zero", "mark", "publicdomain"):
-            found.append(_attribution(kind, version))
-    rest = re.sub(r"https?://\S+", " ", said)
-    whole = _BARE.fullmatch(rest.strip())
-    for match in [whole] if whole else [*_SHORT.finditer(rest), *_LONG.finditer(rest)]:
-        found.append(_attribution("by-" + match[1], match[2] or ""))
+        if (kind := kind.rstrip(".,;:")) not in ("zero", "mark", "publicdomain"):
+            match = re.fullmatch(r"by((?:-(?:nc|nd|sa))*)", kind)
+            yield _attribution(match[1], version) if match else Licence(UNKNOWN)
+    rest = _ADDRESS.sub(" ", said).strip()
+    whole = _BARE.fullmatch(rest)
+    for match in [whole] if whole else _NAMED.finditer(rest):
+        yield _attribution(match[1], match[2] or "")
     if _ZERO.search(said):
-        found.append(Licence("CC0", "1.0"))
+        yield Licence("CC0", "1.0")
     elif _PUBLIC.search(said):
-        found.append(Licence(PUBLIC))
+        yield Licence(PUBLIC)
     if _ODBL.search(said):
-        found.append(Licence(ODBL, "1.0"))
-    return found
+        yield Licence(ODBL, "1.0")
 
 
 def _attribution(conditions: str, version: str) -> Licence:
-    """A Creative Commons licence by its conditions, in whatever order and spelling."""
-    for short, word in _CONDITIONS:
-        conditions = re.sub(word, f"-{short}-", conditions)
-    given = set(re.findall(r"[a-z]+\+?", conditions))
-    family = "CC-BY" + "".join(f"-{each.upper()}" for each in ("nc", "nd", "sa") if each in given)
-    if "by" not in given or given - {"by", "nc", "nd", "sa"} or {"nd", "sa"} <= given:
+    """A Creative Commons licence by its conditions, in whatever order."""
+    given = set(re.findall("nc|(?<!a)nd|sa", conditions))
+    version = version if not version or "." in version else f"{version}.0"
+    if {"nd", "sa"} <= given or version not in _VERSIONS:
         return Licence(UNKNOWN)
-    return Licence(family, version if not version or "." in version else f"{version}.0")
+    return Licence("CC-BY" + "".join(f"-{each.upper()}" for each in ("nc", "nd", "sa") if each in given), version)
 
 
 def combined(sources: Collection[Licence], changed: bool) -> tuple[Licence, str]:

@@ -49,7 +49,7 @@ def others(rows: Rows, catalogue: pa.Table) -> Others:
     files: dict[str, int] = {}
     at = np.flatnonzero(naming)
     for row, text in zip(at.tolist(), lineage.take(pa.array(at)).to_pylist(), strict=True):
-        for name, uri, joins in set(_named(json.loads(text))):
+        for name, uri, joins in sorted(set(_named(json.loads(text)))):
             if (found := place.get(name) if name else by_uri.get(uri)) is not None:
                 guests.append((row, found, joins))
             else:  # a track that left the catalogue is known by its file alone

@@ -7,11 +7,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from extractors.uri import printable
 from pipelines.part import StoreError, attempt
 
 FORMAT = 1
@@ -32,38 +33,64 @@ def versions(folder: Path) -> list[str]:
 
 
 def next_version(folder: Path) -> str:
-    """The number of the release to be."""
-    there = versions(folder)
-    return f"v{int(there[-1][1:]) + 1}" if there else "v1"
+    """The number of the release to be: above whatever is there."""
+    return f"v{1 + max((int(match[1]) for each in folder.iterdir() if (match := _VERSION.fullmatch(each.name))), default=0)}"
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """What a release says of itself.
 
     Raises:
-        StoreError: there is no release in that folder, or one of a later earmark.
+        StoreError: there is no release in that folder, one of a later earmark, or one whose manifest leads out of it.
     """
     path = Path(folder) / MANIFEST
     try:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         form = int(said["format"])
+        paths = [*said["files"], *(shard for each in said["splits"].values() for shard in each["shards"])]
+        strange = [each for each in said["files"].values() if not isinstance(each["bytes"], int) or not isinstance(each["sha256"], str)]
     except OSError as error:
         inside = [each for each in versions(Path(folder)) if (Path(folder) / each / MANIFEST).exists()]
         hint = f"name one of its versions: {', '.join(inside)}" if inside else "name the folder of a version, as in OUT/NAME/v1"
         raise StoreError(f"{folder}: no release ({error.strerror}: {MANIFEST}); {hint}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path}: not a manifest that earmark wrote ({type(error).__name__}: {error})") from error
     if form > FORMAT:
         raise StoreError(f"{path}: format {form}, and this earmark reads {FORMAT}; take a later earmark")
+    if strange:
+        raise StoreError(f"{path}: not a manifest that earmark wrote (a file of {strange[0]!r})")
+    root = Path(folder).resolve()
+    for each in paths:
+        if Path(each).is_absolute() or ".." in Path(each).parts or not (root / each).resolve().is_relative_to(root):
+            raise StoreError(f"{folder}: its manifest names {each!r}, which lies outside of it; this is no release to open")
     return said
+
+
+def encoded(value: Any) -> bytes:
+    """JSON, one way of writing it."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False, default=str) + "\n").encode()
+
+
+def sealed(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest with the hash of itself, so that a changed byte of it is seen, too."""
+    rest = {name: value for name, value in manifest.items() if name != "seal"}
+    return encoded({**rest, "seal": hashlib.sha256(encoded(rest)).hexdigest()})
 
 
 def verify(folder: str | Path) -> list[str]:
     """What differs from the manifest, one line a file; nothing, if the release is whole."""
     folder = Path(folder)
     wrong = []
-    for name, said in read_manifest(folder)["files"].items():
+    manifest = read_manifest(folder)
+    if sealed(manifest) != (folder / MANIFEST).read_bytes():
+        wrong.append(f"{MANIFEST}: other bytes than were released")
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith(".")}
+    wrong += [f"{printable(name)}: does not belong to the release" for name in sorted(there - {*manifest["files"], MANIFEST})]
+    for name, said in manifest["files"].items():
         try:
+            if (folder / name).exists() and not (folder / name).is_file():
+                wrong.append(f"{name}: no file")  # a pipe would never end
+                continue
             with open(folder / name, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size != said["bytes"]:

@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipelines.part import StoreError
 from pipelines.release.spec import Release
@@ -67,6 +70,32 @@ def sources(store: Store, spec: Release) -> list[Source]:
             "run one recipe with both, or name the variants that belong together"
         )
     return found
+
+
+def broken(source: Source) -> dict[str, NDArray[np.bool_]]:
+    """By column, (rows of the table,) whether a number in it is none, or infinite: one row of these spoils a whole training."""
+    found: dict[str, NDArray[np.bool_]] = {name: np.zeros(len(source.table), bool) for name in source.columns}
+    at = 0
+    for batch in source.table.dataset.to_batches(columns=list(found)):
+        for name, column in zip(found, batch.columns, strict=True):
+            found[name][at + _not_finite(column)] = True
+        at += batch.num_rows
+    return found
+
+
+def _not_finite(array: pa.Array) -> NDArray[np.int64]:
+    """Places in an array, whose cells may be arrays of any form."""
+    kind = array.type
+    if pa.types.is_fixed_size_list(kind):
+        lists: NDArray[np.int64] = np.unique(_not_finite(array.flatten()) // kind.list_size)
+        return lists
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        ends = array.offsets.to_numpy().astype(np.int64)
+        return np.unique(np.searchsorted(ends - ends[0], _not_finite(array.flatten()), side="right") - 1)
+    if not pa.types.is_floating(kind):
+        return np.empty(0, np.int64)
+    finite = np.isfinite(array.to_numpy(zero_copy_only=False))
+    return np.empty(0, np.int64) if finite.all() else np.flatnonzero(~finite)
 
 
 def _notes(store: Store) -> Iterator[dict[str, Any]]:

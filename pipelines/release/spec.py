@@ -10,15 +10,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from annotation.campaign import Condition, Spec, _as_condition
+from annotation.campaign import Condition, Spec, as_condition
 from annotation.labels import AuthorKind
 from annotation.revisions import SILENT
 from pipelines.places import load_toml
 from pipelines.release.licences import Licence, asked
 
 Relation = Literal["artist", "album", "group", "bytes", "fingerprint", "embedding", "lineage"]
-Conditions = tuple[Annotated[Condition, BeforeValidator(_as_condition)], ...]
+Conditions = tuple[Annotated[Condition, BeforeValidator(as_condition)], ...]
 Share = Annotated[float, Field(gt=0, le=1)]
+# The columns that every release has.
+ROW = ("row_id", "clip_id", "view", "view_id", "track_id", "start", "seconds", "license", "license_sources")
 _COLUMN = re.compile(r"[^.\s]+\.[^.\s]+")
 
 
@@ -53,6 +55,11 @@ class Words(Spec):
         """Its name."""
         return self.name or re.sub(r"\W", "_", self.kind)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all that are made of it."""
+        return self.column, f"{self.column}_hot", f"{self.column}_by"
+
     @field_validator("kind")
     @classmethod
     def _kind_speaks(cls, kind: str) -> str:
@@ -84,7 +91,7 @@ class Near(Spec):
 class Split(Spec):
     """How rows are divided. What a relation in `close` holds together is never divided."""
 
-    shares: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], Share] = Field(
+    shares: dict[Annotated[str, Field(pattern=r"^[a-z][a-zA-Z0-9_]*$")], Share] = Field(
         {"train": 0.8, "valid": 0.1, "test": 0.1}, min_length=1, description="of the rows; the first is the one to learn from"
     )
     close: tuple[Relation, ...] = Field(
@@ -172,9 +179,9 @@ class Release(Spec):
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Self:
-        columns = Counter(each.column for each in self.labels)
+        columns = Counter([*ROW, *(name for each in self.labels for name in each.columns)])
         for index, words in enumerate(self.labels):
-            if columns[words.column] > 1:
+            if any(columns[name] > 1 for name in words.columns):
                 raise ValueError(f"labels[{index}].name: column {words.column!r} is taken; give this one another name")
         tags = [each.column for each in self.labels if each.form == "tags"]
         if strange := [each for each in self.split.stratify if each not in tags]:

@@ -1,4 +1,4 @@
-"""The terms of every row: those of its recording, and of all that sounds in it besides."""
+"""The terms of every row: those of its recording, and of all that sounds in it besides; and who is to be named for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ from pipelines.release.licences import RESERVED, UNKNOWN, Licence, allowed, comb
 from pipelines.release.lineage import Others
 from pipelines.release.rows import Rows
 from pipelines.release.spec import Licences
+
+if TYPE_CHECKING:
+    from pipelines.release.draft import Draft
 
 _Thing = TypeVar("_Thing")
 
@@ -68,16 +71,16 @@ def terms(spec: Licences, catalogue: pa.Table, rows: Rows, others: Others) -> Te
     """Look at every recording and every row."""
     codes, reasons, sets = _Numbers[Licence](), _Numbers[str]({"": 0}), _Numbers[tuple[str, ...]]()
     words, own = catalogue.column("license").to_pylist(), catalogue.column("license_source").to_pylist()
-    uris = catalogue.column("uri").to_pylist() if spec.stated else [None] * len(words)
-    seen: dict[tuple[str | None, str], tuple[int, str, int]] = {}
+    uris = catalogue.column("uri").to_pylist() if spec.stated else [""] * len(words)
+    seen: dict[tuple[str | None, str], tuple[int, int]] = {}
     track, source, why = [], [], []
     for text, said_in, uri in zip(words, own, uris, strict=True):
-        licence, found_in = _licence(spec, text, uri) if uri is not None else _licence(spec, text, "")
+        licence, found_in = _licence(spec, text, uri or "")
         place = (text if not licence.version and licence.family in (UNKNOWN, RESERVED) else None, str(licence))
         if place not in seen:
-            seen[place] = codes.of(licence), "", reasons.of(_refused(spec, licence, text, ""))
+            seen[place] = codes.of(licence), reasons.of(_refused(spec, licence, text, ""))
         track.append(seen[place][0])
-        why.append(seen[place][2])
+        why.append(seen[place][1])
         source.append(found_in or (said_in or "") if (text or found_in) else "")
     files = tuple(_licence(spec, None, uri)[0] for uri in others.files)
     track_code = np.array(track, np.int64)
@@ -100,7 +103,10 @@ def terms(spec: Licences, catalogue: pa.Table, rows: Rows, others: Others) -> Te
         every = frozenset({listed[own_code[at]], *added})
         binding, failed = combined(every, True)
         row[at], of_set[at] = codes.of(binding), sets.of(tuple(sorted(map(str, every))))
-        reason[at] = reasons.of(failed or _refused(spec, binding, None, "what is mixed into the view: "))
+        # Of several that grant nothing the strictest binds, and each has to be one that may stay.
+        closed = sorted((each for each in every if "closed" in each.terms), key=str)
+        refused = (_refused(spec, each, None, "what is mixed into the view: ") for each in (binding, *closed))
+        reason[at] = reasons.of(failed or next(filter(None, refused), ""))
     why_track = np.array(why, np.int64)
     return Terms(tuple(codes), track_code, tuple(source), row, tuple(sets), of_set, tuple(reasons), why_track, reason, files)
 
@@ -140,3 +146,33 @@ def _short(text: str | None) -> str:
 def strictest(licences: Sequence[Licence]) -> Licence:
     """The strictest of several: under which a whole release can be passed on at best."""
     return max(licences, key=lambda each: each.strictness, default=Licence(UNKNOWN))
+
+
+def attribution(draft: Draft) -> str:
+    """Tab-separated: everybody whose sound is in a release, and what was done to it."""
+    guests = np.unique(draft.others.track[np.isin(draft.others.row, draft.kept)])
+    members = draft.members
+    longest = float(draft.rows.seconds[draft.kept].max())
+    changes = f"cut into clips of at most {longest:g} s; numbers computed from them: {', '.join(draft.spec.features)}"
+    viewed = np.unique(draft.rows.track[draft.kept[draft.others.changed[draft.kept]]])
+    at = np.union1d(members, guests)
+    what = [
+        "; ".join(
+            text for text, holds in zip((changes, "augmented views", "mixed into other recordings' views"), said, strict=True) if holds
+        )
+        for said in zip(*(np.isin(at, each).tolist() for each in (members, viewed, guests)), strict=True)
+    ]
+    tracks = draft.catalogue.take(pa.array(at))
+    columns = [tracks.column(name).to_pylist() for name in ("track_id", "title", "artist", "uri")]
+    licences = [draft.terms.licences[code] for code in draft.terms.track[at]]
+    lines = ["track_id\ttitle\tartist\tsource\tlicense\tlink\tchanges"]
+    for *named, licence, done in zip(*columns, licences, what, strict=True):
+        lines.append(_row(*named, str(licence), licence.link, done))
+    for number in np.unique(draft.others.file[np.isin(draft.others.file_row, draft.kept)]).tolist():
+        licence = draft.terms.files[number]
+        lines.append(_row("", "", "", draft.others.files[number], str(licence), licence.link, "heard in views, as background or room"))
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str | None) -> str:
+    return "\t".join(" ".join(printable(cell or "").split()) for cell in cells)

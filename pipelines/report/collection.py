@@ -29,6 +29,8 @@ def collection(store: Store) -> str:
             parts.append(_figure(title, bars(_most(counts), (title.lower(), "tracks"))))
         elif column == "license":
             parts.append(_figure(title, '<p class="quiet">No recording says under which terms it may be used.</p>'))
+    if rejects := Counter(row["error"] for row in store.open_rejects()):
+        parts.append(_figure("Could not be used", bars(_most(Counter(dict(rejects))), ("cause", "files"))))
     return section("collection", "Collection", f'<div class="figures">{"".join(parts)}</div>\n')
 
 

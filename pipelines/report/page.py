@@ -13,6 +13,7 @@ from pipelines.report.markup import text
 from pipelines.report.pictures import ANCHORS, RANGE_DB, inline
 
 RAMP = f'<span class="ramp" style="background:linear-gradient(90deg,#{",#".join(ANCHORS)})"></span>'
+_REST = (("tracks", "Tracks"), ("tables", "Tables"), ("rejects", "Rejects"))
 HINT = "<span>Click a picture to listen from there; arrow keys move, space plays and pauses.</span>"
 
 
@@ -129,7 +130,7 @@ def _header(summary: Summary, rejects: int) -> str:
 def _contents(sections: Sequence[str]) -> str:
     """Links to the sections: a page that holds campaigns and releases is long."""
     found = [match.groups() for each in sections for match in re.finditer(r'<section id="([^"]+)"[^>]*><h2[^>]*>(.*?)</h2>', each)]
-    links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in found)
+    links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in [*found, *_REST])
     return f'<nav aria-label="contents"><ul>{links}</ul></nav>\n' if len(found) > 1 else ""
 
 
@@ -140,7 +141,7 @@ def _tracks(summary: Summary, tracks: Sequence[Heard]) -> str:
         legend += f"<span>log-mel: −{RANGE_DB:g} dB {RAMP} each track’s loudest</span>"
     if any(track.taggram for track in tracks):
         legend += f"<span>tags: 0 {RAMP} 1</span>"
-    return f'<h2>{which}</h2>\n<p class="quiet legend">{legend}{HINT}</p>\n' + "".join(map(_track, tracks))
+    return f'<h2 id="tracks">{which}</h2>\n<p class="quiet legend">{legend}{HINT}</p>\n' + "".join(map(_track, tracks))
 
 
 def _track(track: Heard) -> str:
@@ -187,12 +188,12 @@ def _tables(summary: Summary) -> str:
         for name, count, parts, held, columns in summary.tables
     ]
     heads = ("<th>table", '<th class="number">rows', '<th class="number">parts', '<th class="number">size', "<th>columns")
-    return f"<h2>Tables</h2>\n{_grid(heads, rows)}"
+    return f'<h2 id="tables">Tables</h2>\n{_grid(heads, rows)}'
 
 
 def _rejects(rejects: Sequence[Mapping[str, Any]]) -> str:
     if not rejects:
-        return '<h2>Rejects</h2>\n<p class="quiet">None: every file could be used.</p>\n'
+        return '<h2 id="rejects">Rejects</h2>\n<p class="quiet">None: every file could be used.</p>\n'
     causes = Counter(row["error"] for row in rejects)
     summary = ", ".join(f"{count} {text(cause)}" for cause, count in causes.most_common())
     rows = [
@@ -201,7 +202,7 @@ def _rejects(rejects: Sequence[Mapping[str, Any]]) -> str:
         for row in sorted(rejects, key=lambda row: (-causes[row["error"]], row["error"], row["uri"]))
     ]
     heads = ("<th>cause", "<th>file", "<th>stage", "<th>message", "<th>what to do")
-    return f"<h2>Rejects</h2>\n<p>{len(rejects)} could not be used: {summary}.</p>\n{_grid(heads, rows)}"
+    return f'<h2 id="rejects">Rejects</h2>\n<p>{len(rejects)} could not be used: {summary}.</p>\n{_grid(heads, rows)}'
 
 
 def _grid(heads: Iterable[str], rows: Iterable[str]) -> str:

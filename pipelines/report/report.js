@@ -46,3 +46,28 @@ for (const track of document.querySelectorAll(".track")) {
     track.querySelector(".silent").hidden = false;
   });
 }
+
+// Players without pictures: one sound at a time, and a word where there is none.
+for (const audio of document.querySelectorAll(".heard audio")) {
+  audio.addEventListener("play", () => {
+    for (const other of document.querySelectorAll("audio")) if (other !== audio) other.pause();
+  });
+  audio.addEventListener("error", () => {
+    audio.nextElementSibling.hidden = false;
+  });
+}
+
+// Tables that are wider than the page scroll by arrow keys too: they can be reached, and have a name.
+const reachable = () => {
+  for (const wide of document.querySelectorAll(".wide")) {
+    if (wide.scrollWidth > wide.clientWidth) {
+      wide.tabIndex = 0;
+      wide.setAttribute("role", "region");
+      wide.setAttribute("aria-label", `table: ${[...wide.querySelectorAll("th")].slice(0, 3).map((head) => head.textContent).join(", ")}`);
+    } else {
+      for (const name of ["tabindex", "role", "aria-label"]) wide.removeAttribute(name);
+    }
+  }
+};
+reachable();
+addEventListener("resize", reachable);

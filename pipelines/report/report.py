@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote_from_bytes
 
 import numpy as np
 
-from extractors.uri import is_local, is_uri, open_local, to_path
+from extractors.uri import is_uri, open_local
 from pipelines.cells import cell_shape
 from pipelines.part import publish
+from pipelines.report.campaigns import campaigns
 from pipelines.report.collection import collection
+from pipelines.report.curves import curve
+from pipelines.report.links import link
 from pipelines.report.page import Heard, Summary, page
 from pipelines.report.page_views import section
 from pipelines.report.pictures import along, level, outline, peaks, png
+from pipelines.report.releases import release
 from pipelines.report.tables import ROWS, footer, log_mel, of_shards, stretches, tables, taggram
 from pipelines.report.views import shown_clip
 from pipelines.table import Table
@@ -26,18 +31,22 @@ if TYPE_CHECKING:
 COLUMNS, WAVE_HEIGHT, TAGS = 960, 64, 8
 
 
-def write_report(store: Store, out: Path, tracks: int = 24) -> None:
+def write_report(store: Store, out: Path, tracks: int = 24, curves: Sequence[Path] = (), releases: Sequence[Path] = ()) -> None:
     """Write the page. It needs no network and no other file than the recordings that it links.
 
     Args:
         out: the page's path. Recordings are linked relative to it where both lie in one tree, else by their own URI.
         tracks: how many to show, the first of the catalogue.
+        curves: files of `earmark queue simulate --out`. releases: folders of versions of releases.
     Raises:
-        StoreError: there is no catalogue, or the page cannot be written.
+        StoreError: there is no catalogue, a curve or release is none, or the page cannot be written.
         OSError: `out` cannot be written.
     """
     import pyarrow.fs as pafs
 
+    linked = functools.partial(link, out=out)
+    more = [curve(file, number) for number, file in enumerate(curves, 1)]  # what is named wrongly is told before anything is drawn
+    more += [release(folder, number, linked) for number, folder in enumerate(releases, 1)]
     found = tables(store)
     shown, shards = _first(store, tracks)
     features = {name: table for name, table in found.items() if set(ROWS) <= set(table.column_names)}
@@ -45,7 +54,7 @@ def write_report(store: Store, out: Path, tracks: int = 24) -> None:
     mel, tags = log_mel(near), taggram(near)
     heard = [_heard(row, mel, tags, out) for row in shown]
     clip = shown_clip(store, near, shards)
-    sections = [each for each in (collection(store),) if each]
+    sections = [each for each in (collection(store), *campaigns(store, linked), *more) if each]
     html = page(_summary(store, found), heard, store.open_rejects(), section(clip) if clip else "", sections)
     publish(pafs.LocalFileSystem(), os.path.abspath(out), html.encode())
 
@@ -66,7 +75,7 @@ def _first(store: Store, count: int) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _heard(row: dict[str, Any], mel: tuple[Table, str] | None, tags: tuple[Table, str] | None, out: Path) -> Heard:
     seconds = row["seconds"] or 1.0
-    heard = Heard(row, link=_link(row["uri"], out))
+    heard = Heard(row, link=link(row["uri"], out))
     try:
         heard.wave = _wave(row)
     except (OSError, ValueError) as error:  # AudioError is a ValueError
@@ -92,19 +101,6 @@ def _wave(row: dict[str, Any]) -> str:
     with open_local(row["uri"]) as path:
         samples = round(row["seconds"] * row["sample_rate"])
         return outline(peaks(stream(path, 1 << 16), samples, COLUMNS), WAVE_HEIGHT)
-
-
-def _link(uri: str, out: Path) -> str:
-    """How the page links a recording; not at all where a browser could not fetch it."""
-    if not is_local(uri):
-        return uri if uri.lower().startswith(("http://", "https://")) else ""
-    path, folder = os.path.abspath(to_path(uri)), os.path.dirname(os.path.abspath(out))
-    if not os.path.exists(path):
-        return ""
-    # Up to the root and down again is no relation: such a page would break when moved, and gain nothing.
-    if os.path.commonpath([path, folder]) != "/":
-        return quote_from_bytes(os.fsencode(os.path.relpath(path, folder)), safe="/")
-    return "file://" + quote_from_bytes(os.fsencode(path), safe="/")
 
 
 def _summary(store: Store, found: dict[str, Table]) -> Summary:
