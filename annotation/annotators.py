@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from annotation.consensus import Consensus, choice
+from annotation.consensus import Consensus
+from annotation.decisions import decisions, others
+from annotation.likeness import partners
 from annotation.votes import Votes
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ NOTHING_MUCH = 0.2  # of informedness, 0 to 1
 LEAST = 20  # of anything, before a fact is worth telling
 Z = 1.959964  # 95 %
 Z_FACT = 2.575829  # 99 %: many people are looked at
-PAIRS_MOST = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -101,30 +101,6 @@ def difference(first: Rate, second: Rate) -> tuple[float, float, float]:
     return gap, max(-1.0, low), min(1.0, high)
 
 
-def confusions(
-    clip: NDArray[Any], annotator: NDArray[Any], label: NDArray[Any], p: NDArray[Any], people: int, prior: float = 0.0
-) -> NDArray[Any]:
-    """How often each person says what of which truth.
-
-    Args:
-        clip, annotator, label: (votes,). p: (clips, labels), how likely each truth is.
-        prior: right answers that everybody begins with, for each truth, beside a quarter of as many wrong ones.
-    Returns:
-        (people, truth, said) float64; rows sum to 1, nan where a person met no such truth.
-    """
-    import numpy as np
-
-    labels = p.shape[1]
-    counts = np.empty((people, labels, labels))
-    for truth in range(labels):
-        flat = np.bincount(annotator * labels + label, weights=p[clip, truth], minlength=people * labels)
-        counts[:, truth] = flat.reshape(people, labels)
-    if prior:
-        counts += prior * np.where(np.eye(labels, dtype=bool), 1.0, 0.25 / max(1, labels - 1))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(counts / counts.sum(axis=2, keepdims=True))
-
-
 def quality(votes: Votes, found: Consensus, known: NDArray[Any] | None = None, clip_seconds: NDArray[Any] | None = None) -> list[Quality]:
     """The quality of everybody who answered a question about whole clips.
 
@@ -143,10 +119,10 @@ def quality(votes: Votes, found: Consensus, known: NDArray[Any] | None = None, c
     # Of each answer: decisions that were right and all of them, where something holds and where it does not; by gold and by the others.
     right = np.zeros((2, 2, count))
     of = np.zeros((2, 2, count))
-    decided = list(_decisions(votes, found, known))
+    decided = list(decisions(votes, found, known))
     for label, p, truth, width in decided:
-        others = _others(votes, label, p)
-        sure = np.where(others.max(axis=1, initial=0) >= SURE, others.argmax(axis=1), -1)
+        rest = others(votes, label, p)
+        sure = np.where(rest.max(axis=1, initial=0) >= SURE, rest.argmax(axis=1), -1)
         for basis, true in enumerate((np.where(truth[votes.clip] >= 0, truth[votes.clip], -1), sure)):
             told = true >= 0
             for value in range(width):
@@ -158,55 +134,9 @@ def quality(votes: Votes, found: Consensus, known: NDArray[Any] | None = None, c
                 of[basis, 1] += told & ~holds
     judged = [_told(votes, person, int(gold[person]), right, of) for person in range(people) if (votes.annotator == person).any()]
     judged = _usage(votes, judged, clip_seconds)
-    partners = _partners(votes, decided)
-    judged = [replace(each, facts=(*each.facts, *partners.get(each.annotator, ()))) for each in judged]
+    alike = partners(votes, decided)
+    judged = [replace(each, facts=(*each.facts, *alike.get(each.annotator, ()))) for each in judged]
     return sorted(judged, key=lambda each: (math.isnan(each.informedness), each.informedness, each.annotator))
-
-
-def _decisions(votes: Votes, found: Consensus, known: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]]:
-    """What each answer decides: (answers,) label; (clips, labels) posterior; (clips,) gold label or -1; how many values."""
-    import numpy as np
-
-    width = len(votes.values)
-    p = found.probability
-    p = np.where(np.isnan(p), np.nan_to_num(np.nanmean(p, axis=0) if (~np.isnan(p)).any() else 0.0), p)  # where no answer counted
-    if found.exclusive:
-        chosen, _ = choice(votes)
-        told = ~np.isnan(known).all(axis=1)
-        truth = np.where(told, np.where((known == 1).any(axis=1), np.nan_to_num(known).argmax(axis=1), width), -1)
-        if width == 1:  # "yes" or nothing
-            chosen, truth = 1 - chosen, np.where(truth >= 0, 1 - truth, -1)
-            yield chosen, np.column_stack([1 - p[:, 0], p[:, 0]]), truth, 1
-        else:
-            yield chosen, np.column_stack([p, np.maximum(0.0, 1 - p.sum(axis=1))]), truth, width
-        return
-    for value in range(width):
-        truth = np.where(np.isnan(known[:, value]), -1, np.nan_to_num(known[:, value])).astype(np.int64)
-        yield votes.chosen(value).astype(np.int64), np.column_stack([1 - p[:, value], p[:, value]]), truth, 1
-
-
-def _others(votes: Votes, label: NDArray[Any], p: NDArray[Any], also: NDArray[Any] | None = None) -> NDArray[Any]:
-    """(answers, labels): how likely each truth is by everybody's answers but this one; (pairs, labels), without two, if `also` names them.
-
-    Args:
-        also: (2, pairs) answers to leave out.
-    """
-    import numpy as np
-
-    logs = np.log(_logs(votes, label, p))
-    total = np.stack([np.bincount(votes.clip, weights=logs[:, truth], minlength=len(p)) for truth in range(p.shape[1])], axis=1)
-    total = total + np.log(np.maximum(p.mean(axis=0), 1e-9))
-    rest = total[votes.clip] - logs if also is None else total[votes.clip[also[0]]] - logs[also[0]] - logs[also[1]]
-    rest = np.exp(rest - rest.max(axis=1, keepdims=True))
-    return np.asarray(rest / rest.sum(axis=1, keepdims=True))
-
-
-def _logs(votes: Votes, label: NDArray[Any], p: NDArray[Any]) -> NDArray[Any]:
-    """(answers, labels): how likely this person's answer is under each truth."""
-    import numpy as np
-
-    known = confusions(votes.clip, votes.annotator, label, p, len(votes.annotators), prior=4.0)
-    return np.asarray(np.maximum(known[votes.annotator, :, label], 1e-9))
 
 
 def _told(votes: Votes, person: int, gold: int, right: NDArray[Any], of: NDArray[Any]) -> Quality:
@@ -281,54 +211,3 @@ def _usage(votes: Votes, told: list[Quality], clip_seconds: NDArray[Any] | None)
             )
         found.append(replace(each, facts=tuple(facts)))
     return found
-
-
-def _partners(votes: Votes, decided: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]]) -> dict[str, list[str]]:
-    """Whose answers are more alike than two people of their accuracy, who listen each for themselves, give; answers that both merely
-    confirm a pre-annotation do not count."""
-    import numpy as np
-    from scipy.stats import poisson
-
-    both = _pairs(votes)
-    if not both.shape[1]:
-        return {}
-    people = len(votes.annotators)
-    first, second = np.sort(votes.annotator[both], axis=0)
-    names, pair = np.unique(first * people + second, return_inverse=True)
-    differ, expected = np.zeros(len(names)), np.zeros(len(names))
-    for label, p, _, _ in decided:
-        known = confusions(votes.clip, votes.annotator, label, p, people, prior=4.0)
-        truth = _others(votes, label, p, both)
-        alike = np.einsum("nzk,nzk->nz", known[names // people], known[names % people])
-        expected += np.bincount(pair, weights=1 - np.einsum("nz,nz->n", truth, alike[pair]), minlength=len(names))
-        differ += np.bincount(pair, weights=label[both[0]] != label[both[1]], minlength=len(names))
-    shared = np.bincount(pair, minlength=len(names))
-    rare = poisson.cdf(differ, expected) < 1e-3 / len(names)
-    found: dict[str, list[str]] = {}
-    for place in np.flatnonzero(rare & (differ < expected / 2) & (shared >= LEAST)).tolist():
-        one, other = (votes.annotators[person] for person in divmod(int(names[place]), people))
-        for name, partner in ((one, other), (other, one)):
-            found.setdefault(name, []).append(
-                f"differs from {partner} in {differ[place]:.0f} decisions on {shared[place]} common clips, "
-                f"where their accuracy leads to expect {expected[place]:.0f}"
-            )
-    return found
-
-
-def _pairs(votes: Votes) -> NDArray[Any]:
-    """(2, pairs) answers of two people to one clip, not both of them a pre-annotation that was kept."""
-    import numpy as np
-
-    order = np.argsort(votes.clip, kind="stable")
-    clip = votes.clip[order]
-    found, total = [], 0
-    for step in range(1, len(votes.annotators)):
-        same = np.flatnonzero(clip[step:] == clip[:-step]) if step < len(clip) else np.zeros(0, np.int64)
-        if not len(same) or total >= PAIRS_MOST:
-            break
-        found.append(np.stack([order[same], order[same + step]]))
-        total += len(same)
-    if not found:
-        return np.zeros((2, 0), np.int64)
-    both = np.concatenate(found, axis=1)
-    return np.asarray(both[:, ~(votes.accepted[both[0]] & votes.accepted[both[1]])])

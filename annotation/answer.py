@@ -179,6 +179,11 @@ def counting(answers: Iterable[Answer]) -> list[Answer]:
     return list(first.values())
 
 
+def seen(row: Answer) -> tuple[str, datetime]:
+    """The order in which annotations of one person count: those of an earlier project first."""
+    return row.project.partition("@")[2], row.updated_at
+
+
 def _email(user: int | None, users: Mapping[str, str]) -> str:
     return users.get(str(user)) or f"user {user}"
 

@@ -26,7 +26,7 @@ from annotation.task import digest
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
 
 
-def _as_condition(given: Any) -> Any:
+def as_condition(given: Any) -> Any:
     """A condition is written as a list of three: [column, operator, value]."""
     if isinstance(given, list | tuple):
         if len(given) != 3:
@@ -65,7 +65,7 @@ class Clips(Spec):
 
     seconds: float = Field(30.0, ge=1, le=1800, description="seconds of a clip; browsers hold it decoded, with its spectrogram")
     hop: float | None = Field(None, gt=0, description="seconds from one start to the next; a clip's length if absent")
-    where: tuple[Annotated[Condition, BeforeValidator(_as_condition)], ...] = Field((), description="conditions, all of which hold")
+    where: tuple[Annotated[Condition, BeforeValidator(as_condition)], ...] = Field((), description="conditions, all of which hold")
     limit: int = Field(0, ge=0, description="clips at most; 0 is all")
     order: Literal["track", "random"] = Field("track", description="random: the same for the same seed")
     seed: int = 0
@@ -208,6 +208,13 @@ class Campaign(Spec):
             for key in question.hotkeys.values():
                 if (other := keys.setdefault(key, question.name)) != question.name or list(question.hotkeys.values()).count(key) > 1:
                     raise ValueError(f"questions[{index}].hotkeys: {key!r} is taken (by {other}); each choice has a key of its own")
+        for index, question in enumerate(self.questions):
+            for other in self.questions[:index]:
+                shared = set(question.values) & set(other.values) or not (question.values and other.values)
+                if shared and (other.kind, other.regions) == (question.kind, question.regions):
+                    # A label says its kind, not its question: answers to the two could not be told apart.
+                    what = f"{question.kind!r} is asked by {other.name!r} too"
+                    raise ValueError(f"questions[{index}].kind: {what}; tell them apart by what follows a dot, as in 'tag.second'")
         if self.predictions:
             self._predictions_fit(self.predictions)
         return self

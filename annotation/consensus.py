@@ -31,9 +31,10 @@ Accepted = Literal["count", "once", "drop"]
 ACCEPTED: tuple[Accepted, ...] = get_args(Accepted)
 MODEL = "pre-annotation"
 # Right answers for each wrong one that everybody begins with: eight and two for each truth of a yes or no, of more choices four for each
-# wrong one. On 42 simulated kinds of campaign (50 to 1,000 clips, 2 to 5 answers each, a tag of 10 or 50 %, people equal, mixed or a third
-# of them guessing) this is right 2.3 points more often than majority and 0.1 less at worst; without, 0.1 more and 9.4 less.
+# wrong one. On 18 simulated kinds of campaign (50 or 200 clips, 2 or 3 answers each, a tag of 10 or 50 %, people equal, mixed or a third of
+# them guessing) this is right 3.1 points more often than majority and 0.8 less at worst, two clips of 250; without, 9 less at worst.
 TRUST = 4
+STEPS = 100  # of the shares of labels, at most
 GLAD_MOST = 50_000  # answers: 20,000 take it seven seconds, and time grows faster than they do
 
 
@@ -242,7 +243,10 @@ def _crowd_kit(
             }
             votes = pd.concat([votes, pd.DataFrame(rows)], ignore_index=True)
             told, true = np.concatenate([told, made]), np.concatenate([true, truth])
-        p = DawidSkene(n_iter=iterations).fit_predict_proba(votes, pd.Series(true, told) if len(told) else None)
+        skene = DawidSkene(n_iter=iterations)
+        p = skene.fit_predict_proba(votes, pd.Series(true, told) if len(told) else None)
+        if trust:
+            p = _as_frequent(p[p.index < clips], skene.priors_)
     elif method == "mace":
         # Its restarts begin with one seed, so that all are the same.
         p = MACE(n_restarts=1).fit_predict_proba(votes)
@@ -254,6 +258,29 @@ def _crowd_kit(
         p = MajorityVote().fit_predict_proba(votes)
     p = p[p.index < clips].reindex(columns=range(labels), fill_value=0.0)
     return p.index.to_numpy(), p.to_numpy(np.float64)
+
+
+def _as_frequent(p: Any, priors: Any) -> Any:
+    """Posteriors as they are where labels are as frequent as they say themselves, not as frequent as among the made clips, too.
+
+    Source:
+        Saerens, Latinne and Decaestecker, Adjusting the outputs of a classifier to new a priori probabilities, Neural Computation 14, 2002.
+    """
+    import numpy as np
+
+    labels = [label for label in p.columns if priors.get(label, 0.0) > 0]
+    found = p[labels].to_numpy(np.float64)
+    likelihood = found / priors[labels].to_numpy(np.float64)
+    share = np.zeros(len(labels))
+    for _ in range(STEPS):
+        before, share = share, (found.sum(axis=0) + 1) / (len(found) + len(labels))  # as if there were one clip more of each
+        if np.abs(share - before).max() < 1e-6:
+            break
+        found = likelihood * share
+        found /= found.sum(axis=1, keepdims=True)
+    p = p.copy()
+    p[labels] = found
+    return p
 
 
 def _apt(votes: Votes, answers: NDArray[Any], method: Method) -> tuple[Method, list[str]]:

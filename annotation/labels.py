@@ -85,6 +85,18 @@ class Label:
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def overlaps(start: float, duration: float | None, begin: float, seconds: float) -> bool:
+    """Whether a stretch, or a moment, lies in a clip; one that ends where the clip begins, or begins where it ends, does not.
+
+    Args:
+        start, duration: seconds of the recording, as in `Label`. begin, seconds: of the clip.
+
+    >>> overlaps(1.0, 2.0, 3.0, 3.0), overlaps(1.0, 2.5, 3.0, 3.0), overlaps(3.0, 0.0, 3.0, 3.0), overlaps(6.0, 0.0, 3.0, 3.0)
+    (False, True, True, False)
+    """
+    return start < begin + seconds and (start + duration > begin if duration else start >= begin)
+
+
 def schema() -> pa.Schema:
     """The Arrow schema of the table of labels; its key is label_id."""
     import pyarrow as pa

@@ -90,9 +90,9 @@ def regions(
     found: list[Merged] = []
     for rise, fall in zip(rises, falls, strict=True):
         begin, end = edges[order[rise]], edges[order[fall]]
+        if end <= begin:
+            continue  # one person's region begins where another's ends: they say nothing at once
         with_it = (starts < end) & (ends > begin)
-        if not with_it.any():
-            continue  # of no length
         persons = np.unique(people[with_it])
         first = [starts[with_it & (people == person)].min() for person in persons]
         last = [ends[with_it & (people == person)].max() for person in persons]

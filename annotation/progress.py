@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Literal
 
-from annotation.answer import Answer, counting
+from annotation.answer import Answer, counting, seen
 from annotation.campaign import Campaign
 from annotation.mirror import Mirror
 from annotation.statements import spoken
@@ -134,7 +134,7 @@ def status(mirror: Mirror, tasks: Iterable[Task], campaign: Campaign, wanted: Ma
     there: list[Answer] = []
     for ext_id, task in known.items():
         count = (wanted or {}).get(ext_id, campaign.overlap.annotators)
-        mine = [answer for rows in by_clip[ext_id].values() for answer in counting(sorted(rows, key=_seen))]
+        mine = [answer for rows in by_clip[ext_id].values() for answer in counting(sorted(rows, key=seen))]
         clips.append(_clip(task, mine, count, campaign))
         there += mine
         problems += [f"{ext_id}: {each}" for answer in mine for each in spoken(answer, task, campaign, answer.updated_at)[1]]
@@ -159,11 +159,6 @@ def status(mirror: Mirror, tasks: Iterable[Task], campaign: Campaign, wanted: Ma
         strangers=strangers,
         problems=tuple(problems),
     )
-
-
-def _seen(row: Answer) -> tuple[str, datetime]:
-    """The order in which annotations of one person count: those of an earlier project first."""
-    return row.project.partition("@")[2], row.updated_at
 
 
 def _clip(task: Task, answers: list[Answer], wanted: int, campaign: Campaign) -> Clip:

@@ -98,9 +98,12 @@ def together(votes: Votes, question: Question, known: Mapping[int, Sequence[Merg
     for clip, answers in enumerate(by_clip):
         if answers:
             said = known[clip] if clip in known else _merge(how, question, answers, own, votes, weights)
-            anything = (
-                said if clip in known or how in ("key", "tempo") else _merge(how, question, answers, own, votes, weights, support=0.0)
-            )
+            if clip in known:
+                anything: Sequence[Merged] = said
+            elif how in ("key", "tempo"):
+                anything = _each(answers, own, weights[votes.annotator[answers]])
+            else:
+                anything = _merge(how, question, answers, own, votes, weights, support=0.0)
             shares[clip] = 0.0
             for each in (*anything, *said):
                 if each.value in votes.values:
@@ -121,6 +124,19 @@ def _statements(votes: Votes, rows: NDArray[Any]) -> list[Merged]:
     start, duration = np.nan_to_num(votes.start[rows]).tolist(), np.nan_to_num(votes.duration[rows]).tolist()
     values = [votes.values[value] for value in votes.value[rows].tolist()]
     return [Merged(*each, 1.0, 1) for each in zip(values, start, duration, strict=True)]
+
+
+def _each(answers: Sequence[int], own: Sequence[Sequence[Merged]], mine: NDArray[Any]) -> list[Merged]:
+    """Every value that anybody said, with the share of the weight that said it.
+
+    Args:
+        mine: (answers,) weights.
+    """
+    by: dict[str, list[float]] = {}
+    for answer, weight in zip(answers, mine.tolist(), strict=True):
+        for value in sorted({each.value for each in own[answer]}):
+            by.setdefault(value, []).append(weight)
+    return [Merged(value, 0.0, 0.0, sum(weights) / float(mine.sum()), len(weights)) for value, weights in by.items()]
 
 
 def _merge(

@@ -102,8 +102,10 @@ def votes(
 
     rows = standing(rows, silent=True)
     says = pc.equal(rows.column("kind"), question.kind)
-    if question.values:  # two questions may ask for one kind of label with other choices
+    if question.values:  # two questions may ask for one kind of label, with other choices
         says = pc.and_(says, pc.is_in(rows.column("value"), pa.array(question.values)))
+    timed = rows.column("start").is_valid()  # or about the whole clip there, and about stretches here
+    says = pc.and_(says, timed if question.regions else pc.invert(timed))
     nothing = pc.and_(pc.equal(rows.column("kind"), NOTHING), pc.equal(rows.column("value"), question.name))
     who = pc.is_in(rows.column("author_kind"), pa.array(list(author_kinds), pa.string()))
     rows = rows.filter(pc.and_(pc.and_(pc.or_(says, nothing), who), rows.column("clip_id").is_valid()))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from annotation.labels import overlaps
 from annotation.revisions import NOTHING, standing
 from pipelines.embeddings import Embeddings
 from pipelines.store import Store
@@ -51,8 +52,9 @@ def targets(
     """
     rows = standing(_rows(store, kind, question), silent=True)
     if campaign:
-        rows = rows.filter(pc.or_(pc.is_null(rows.column("campaign")), pc.equal(rows.column("campaign"), campaign)))
+        rows = rows.filter(pc.or_kleene(pc.is_null(rows.column("campaign")), pc.equal(rows.column("campaign"), campaign)))
     rows = rows.filter(pc.is_in(rows.column("author_kind"), pa.array(list(author_kinds), pa.string())))
+    rows = rows.filter(_about(rows, kind, question))  # without what only took the place of another row
     says = rows.filter(pc.equal(rows.column("kind"), kind))
     names = tuple(tags) or tuple(sorted(pc.unique(says.column("value")).to_pylist()))
     values = np.full((len(clips), len(names)), np.nan, np.float32)
@@ -72,8 +74,7 @@ def targets(
                 continue  # of another sound than the clip's own
             places: Sequence[int] = of_clips.get(clip, ()) if clip else of_tracks.get(track, ())
             if not clip and start is not None:
-                end = start + (duration or 0.0)
-                inside = [place for place in places if start < clips.start[place] + clips.seconds[place] and end >= clips.start[place]]
+                inside = [place for place in places if overlaps(start, duration, clips.start[place], clips.seconds[place])]
                 pairs += [(place, column[value]) for place in inside if said == kind and value in column]
                 touched += places
                 continue
@@ -99,7 +100,10 @@ def _rows(store: Store, kind: str, question: str) -> pa.Table:
         return schema().empty_table()
     # Rows of other kinds may replace these ("withdrawn", "nothing"), so that only whole tables tell what stands.
     table = store.table("labels").to_table()
-    mine = pc.equal(table.column("kind"), kind)
-    nothing = pc.and_(pc.equal(table.column("kind"), NOTHING), pc.equal(table.column("value"), question))
-    correcting = table.column("replaces").is_valid()
-    return table.filter(pc.or_(pc.or_(mine, nothing), correcting))
+    return table.filter(pc.or_(_about(table, kind, question), table.column("replaces").is_valid()))
+
+
+def _about(rows: pa.Table, kind: str, question: str) -> pa.ChunkedArray:
+    """Which rows answer what is asked."""
+    nothing = pc.and_(pc.equal(rows.column("kind"), NOTHING), pc.equal(rows.column("value"), question))
+    return pc.or_(pc.equal(rows.column("kind"), kind), nothing)

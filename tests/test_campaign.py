@@ -55,6 +55,12 @@ def asked(folder: Path, question: str) -> Question:
     return campaign(folder, HEAD + "[[questions]]\n" + question).questions[0]
 
 
+def test_two_questions_of_one_kind_with_other_choices_or_other_forms_are_told_apart(tmp_path: Path) -> None:
+    again = MOOD.replace('"mood"', '"again"')
+    for second in (again.replace('["calm", "sad"]', '["wild"]'), again + "regions = true\n"):
+        assert len(campaign(tmp_path, HEAD + MOOD + second).questions) == 2
+
+
 def test_a_campaign_is_read_as_it_was_written(tmp_path: Path) -> None:
     read = campaign(tmp_path, FULL)
     assert (read.title, read.clips.seconds, read.overlap.team, read.audio.base_url) == ("Moods 🎧", 15.0, 5, "https://host/clips")
@@ -99,6 +105,7 @@ def test_conditions_are_such_as_pyarrow_filters_by(tmp_path: Path) -> None:
         (HEAD + MOOD + 'hotkeys = { calm = "u" }\n', "line 8: questions[0].hotkeys: 'u' (for 'calm') is not a key to use"),
         (HEAD + MOOD + 'hotkeys = { calm = "x", sad = "x" }\n', "line 8: questions[0].hotkeys: 'x' is taken (by mood)"),
         (HEAD + MOOD + MOOD, "questions[0].name: 'mood' is taken; each question has a name of its own"),
+        (HEAD + MOOD + MOOD.replace('"mood"', '"again"'), "questions[1].kind: 'tag.mood' is asked by 'mood' too"),
         (HEAD + MOOD.replace('"mood"', '"audio"'), "line 4: questions[0].name: 'audio' is the sound's own name"),
         (
             HEAD + MOOD.replace('choices = ["calm", "sad"]\n', ""),

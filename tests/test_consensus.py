@@ -163,6 +163,16 @@ def test_where_people_gave_few_answers_trust_is_better_than_maximum_likelihood()
     assert ours > theirs
 
 
+def test_a_rare_tag_stays_rare_in_a_small_campaign() -> None:
+    # What everybody is trusted with are answers, and not clips half of which had the tag.
+    apart = []
+    for seed in range(5):
+        truth = (np.random.default_rng(1000 + seed).random((50, 1)) < 0.1).astype(int)
+        found = consensus(simulate(truth, [Annotator()] * 8, 3, seed), exclusive=False)
+        apart.append(abs(found.probability.mean() - truth.mean()))
+    assert np.mean(apart) < 0.04
+
+
 def test_gold_is_the_truth_and_teaches_whose_word_counts() -> None:
     # Two who are always wrong outvote the one who is right; gold of half of the clips tells who is who.
     truth = np.arange(40)[:, None] % 2

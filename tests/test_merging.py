@@ -50,6 +50,11 @@ def test_regions_that_touch_are_one_and_one_persons_overlapping_regions_count_on
     assert regions(*spans((0, 0.0, 2.0), (0, 0.5, 1.5)), EQUAL) == []
 
 
+def test_two_regions_that_only_touch_are_not_at_once() -> None:
+    # Of five people one hears it for 4 s, one until 2 s, one from there on: never more than two at once.
+    assert regions(*spans((0, 0, 4), (1, 1, 2), (2, 2, 3)), np.ones(5)) == []
+
+
 def test_a_heavier_word_moves_boundaries_and_decides() -> None:
     weights = np.array([5.0, 1.0, 1.0])
     (found,) = regions(*spans((0, 1.0, 5.0)), weights)

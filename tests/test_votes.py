@@ -107,7 +107,11 @@ kind = "singing_voice"
 text = "Where is singing?"
 regions = true
 """
-GUESS = {"id": 100, "model_version": "m@0123456789abcdef", "result": [choose("mood", "calm"), choose("key", "C major"), draw("voice", 0, 2)]}
+GUESS = {
+    "id": 100,
+    "model_version": "m@0123456789abcdef",
+    "result": [choose("mood", "calm"), choose("key", "C major"), draw("voice", 0, 2)],
+}
 
 
 def marked(origin: str, *items: dict[str, Any]) -> list[dict[str, Any]]:

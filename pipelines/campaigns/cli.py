@@ -133,10 +133,12 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
     import threading
 
     from annotation.pull import watch
+    from pipelines.campaigns.home import note
 
     desk, studio = _desk(options), _studio(options)
     if not options.watch:
         _pulled(desk, studio, options.full, options.json, result)
+        note(desk)  # not while it watches: all answers are read for it
         return 0
 
     def once() -> None:
@@ -163,10 +165,9 @@ def _pulled(desk: Desk, studio: Studio, full: bool, machine: bool, result: IO[st
 
 
 def _status(options: argparse.Namespace, result: IO[str]) -> int:
-    from annotation.progress import status
+    from pipelines.campaigns.home import note
 
-    desk = _desk(options)
-    found = status(desk.mirror, desk.known(), desk.campaign)
+    found = note(_desk(options))
     _show(result, options.json, asdict(found), str(found))
     return 0
 
@@ -202,7 +203,7 @@ def _desk(options: argparse.Namespace) -> Desk:
 
 def _wanted(options: argparse.Namespace) -> tuple[Desk, Wanted]:
     """The campaign as it should be on the server; its clips are cut on the way."""
-    from pipelines.campaigns.desk import wanted
+    from pipelines.campaigns.asked import wanted
     from pipelines.progress import bar
 
     desk = _desk(options)

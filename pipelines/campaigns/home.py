@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
+
 from annotation.mirror import Mark
+from annotation.progress import Status, status
 from annotation.pull import Pulled, Source, pull
 from annotation.statements import basis, labels, unsayable
 from pipelines.campaigns.desk import Desk
 from pipelines.gather import add
+from pipelines.part import publish
+
+TOLD = 100  # problems in status.json
 
 
 def bring(desk: Desk, source: Source, full: bool = False) -> tuple[Pulled, int]:
@@ -38,3 +45,15 @@ def bring(desk: Desk, source: Source, full: bool = False) -> tuple[Pulled, int]:
         more = f"; so are {len(problems) - 1} more" if len(problems) > 1 else ""
         pulled.remarks.append(f"{where}: {first}: kept, as no label{more}; 'earmark campaign status' lists them")
     return pulled, new
+
+
+def note(desk: Desk) -> Status:
+    """How far the campaign is, as of the last pull; kept as status.json, so that the report needs no campaign file.
+
+    The file counts the clips and does not list them: there may be a hundred thousand.
+    """
+    found = status(desk.mirror, desk.known(), desk.campaign, desk.more())
+    facts = asdict(replace(found, clips=(), problems=found.problems[:TOLD]))
+    facts |= {"title": desk.campaign.title, "clips": len(found.clips), "problems_in_all": len(found.problems)}
+    publish(desk.store.filesystem, str(desk.folder / "status.json"), json.dumps(facts, default=str, indent=1).encode())
+    return found

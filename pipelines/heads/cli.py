@@ -53,6 +53,10 @@ def _train_head(options: argparse.Namespace, result: IO[str]) -> int:
         Store(options.store), options.embeddings, options.kind, options.question, options.campaign, authors, by, options.release
     )
     taught = ~found.held_out
+    there = len(set(found.groups[taught].tolist()))
+    if by and there < options.folds:
+        lie = f"the labelled recordings lie in {there} group{'s' * (there > 1)} by {', '.join(by)}, and {options.folds} folds need as many"
+        raise ValueError(f"--groups: {lie}; name what is to be held apart, as --groups group, or none")
     vectors = found.clips.vectors
     with bar("training", "fits") as advance:
         made = train(
@@ -107,6 +111,7 @@ def _text(out: str, head: Any) -> str:
         lines.append(
             f"test split, {test['clips']} clips: ROC-AUC {_interval(test['macro']['roc_auc'])}, PR-AUC {_interval(test['macro']['pr_auc'])}"
         )
+    lines.append(f'the next campaign starts from it with [predictions] head = "{out}" (a path from its file)')
     return "\n".join(lines)
 
 

@@ -73,7 +73,7 @@ def material(
     wanted = f"{kind!r} by {' or '.join(authors)}{f' in {campaign}' if campaign else ''}"
     remarks = _missing(store, clips, kind, authors, campaign, wanted, place) if not release else []
     if not said.tags or not said.known.any():
-        more = f": {remarks[0]}" if remarks else "; 'earmark labels add' and 'earmark consensus' bring some"
+        more = f": {remarks[0]}" if remarks else f"; {_others(store, authors)}'earmark labels add' and 'earmark consensus' bring some"
         raise StoreError(f"{store.root}: no labels {wanted} on clips of {place}{more}")
     known = said.known
     group = groups(store, clips.tracks, by)
@@ -126,7 +126,7 @@ def _missing(store: Store, clips: Embeddings, kind: str, authors: Sequence[str],
     rows = rows.filter(pc.and_(pc.equal(rows.column("kind"), kind), pc.is_null(rows.column("view_id"))))
     rows = rows.filter(pc.is_in(rows.column("author_kind"), value_set=_strings(authors)))
     if campaign:
-        rows = rows.filter(pc.or_(pc.is_null(rows.column("campaign")), pc.equal(rows.column("campaign"), campaign)))
+        rows = rows.filter(pc.or_kleene(pc.is_null(rows.column("campaign")), pc.equal(rows.column("campaign"), campaign)))
     there, heard = set(clips.clips), set(clips.tracks)
     pairs = set(zip(rows.column("clip_id").to_pylist(), rows.column("track_id").to_pylist(), strict=True))
     lost = {(clip, "") if clip else ("", track) for clip, track in pairs if (clip not in there if clip else track not in heard)}
@@ -134,6 +134,16 @@ def _missing(store: Store, clips: Embeddings, kind: str, authors: Sequence[str],
         return []
     some = ", ".join(sorted(clip or track for clip, track in lost)[:3])
     return [f"{len(lost)} labelled clips or recordings ({wanted}) have no embedding in {place} and are left out: {some}, …; run its recipe"]
+
+
+def _others(store: Store, authors: Sequence[str]) -> str:
+    """The kinds of which there are labels."""
+    if not store.names("labels"):
+        return ""
+    rows = standing(store.table("labels").to_table())
+    rows = rows.filter(pc.is_in(rows.column("author_kind"), value_set=_strings(authors)))
+    kinds = sorted(pc.unique(rows.column("kind")).to_pylist())
+    return f"there are {', '.join(kinds[:8])}{', …' * (len(kinds) > 8)}; " if kinds else ""
 
 
 def _strings(values: Sequence[str]) -> Any:

@@ -57,6 +57,7 @@ def add_commands(commands: Any, add: Any) -> None:
 def _queue(options: argparse.Namespace, result: IO[str]) -> int:
     if options.file == SIMULATE:
         return _simulate(options, result)
+    from extractors.uri import printable
     from pipelines.campaigns.desk import open_desk
     from pipelines.queue.queue import keep, queue
     from pipelines.store import Store
@@ -69,9 +70,12 @@ def _queue(options: argparse.Namespace, result: IO[str]) -> int:
     front = found.front(options.limit)
     rows = found.rows.slice(0, options.limit)
     facts: dict[str, Any] = {"clips": found.rows.num_rows, "disputed": len(found.more), "remarks": found.remarks, "front": front}
+    titles = {task.ext_id: task.title for task in desk.known()}
     lines = [
-        f"{place:4} {title}  {reason}"
-        for place, title, reason in zip(*(rows.column(name).to_pylist()[:10] for name in ("priority", "key", "reason")), strict=True)
+        f"{place:4} {key}  {printable(titles.get(name, ''))}  {reason}"
+        for place, key, name, reason in zip(
+            *(rows.column(name).to_pylist()[:10] for name in ("priority", "key", "ext_id", "reason")), strict=True
+        )
     ]
     lines += [f"... {found.rows.num_rows - len(lines)} more"] if found.rows.num_rows > len(lines) else []
     for remark in found.remarks:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from annotation.question import Question
 from annotation.task import ext_id
 from annotation.votes import Votes, key
-from pipelines.campaigns.desk import Desk, excerpts
+from pipelines.campaigns.asked import excerpts
+from pipelines.campaigns.desk import Desk
 from pipelines.embeddings import Embeddings
 from pipelines.part import StoreError
 from pipelines.queue.value import ERROR, Known, posterior

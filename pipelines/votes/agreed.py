@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from annotation.annotators import Quality, confusions, quality
+from annotation.annotators import Quality, quality
 from annotation.consensus import Accepted, Consensus, Method, choice, consensus, heard
+from annotation.decisions import confusions
 from annotation.question import Question
 from annotation.together import form, together
 from annotation.votes import Votes
@@ -123,6 +124,7 @@ def by_merging(question: Question, votes: Votes, accepted: Accepted, dispute: fl
     use = heard(votes, accepted)
     found = together(use, question, gold.merged())
     timed, shape = question.regions, found.shares.shape
+    alone = form(question) in ("key", "tempo")  # whoever says one says no other
     answers = np.bincount(use.clip, minlength=shape[0])
     # A value that one person said several times of a clip was said once.
     pairs = np.unique(use.answer * max(1, shape[1]) + use.value)
@@ -141,7 +143,7 @@ def by_merging(question: Question, votes: Votes, accepted: Accepted, dispute: fl
                 (each.value, round(each.start, 6) if timed else None, round(each.duration, 6) if timed else None, each.confidence)
                 for each in merged
             ]
-            or [("", None, None, float(1 - np.nan_to_num(found.shares[clip]).max(initial=0.0)))]
+            or [("", None, None, float(1 - (found.shares[clip].sum() if alone else found.shares[clip].max(initial=0.0))))]
         )
         for each in merged:
             if (value := place.get(each.value)) is not None:

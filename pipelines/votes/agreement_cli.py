@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import IO, Any
 
 
@@ -22,13 +23,18 @@ def add_commands(commands: Any, add: Any) -> None:
 
 def _agreement(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.campaigns.desk import open_desk
+    from pipelines.part import StoreError
     from pipelines.progress import bar
     from pipelines.store import Store
     from pipelines.votes.agreement import measure, text
 
     desk = open_desk(options.file, Store(options.store))
+    if not desk.store.names("tracks"):
+        raise StoreError(f"{desk.store.root}: no tracks, so no campaign has asked anything; name the store that {desk.file} is about")
     with bar("measuring", "questions") as advance:
         found = measure(desk, options.seed, options.draws, options.distance, sorted(set(options.within)), advance)
+    if not any(each.answers for each in found.agreement):
+        print(f"no answers are in {desk.store.root} yet; 'earmark campaign pull {desk.file}' fetches them", file=sys.stderr)
     print(json.dumps(found.facts()) if options.json else text(found), file=result)
     return 0
 

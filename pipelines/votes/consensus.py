@@ -57,7 +57,7 @@ def agree(
     Args:
         accepted: see `annotation.consensus.heard`.
         dispute: what is wrong with more than this probability is disputed.
-        also: campaigns that asked the same questions again of some of the clips; who answered there has not answered here.
+        also: campaigns that asked the same questions again of some of the clips; who answered a question there has not answered it here.
     Raises:
         StoreError: another consensus is at work, or the store is empty. ValueError: the method cannot take so many answers.
     """
@@ -65,7 +65,7 @@ def agree(
         raise StoreError(f"{desk.store.root}: no tracks, so no campaign has asked anything; name the store that {desk.file} is about")
     with desk.store.lock("consensus"):
         said = rows(desk)
-        asked = ballots(desk, _with(said, [rows(each) for each in also]))
+        asked = ballots(desk, said, also)
         known, tasks = gold(desk), desk.known()
         last = {task.clip_id if task.view_id is None else f"{task.clip_id}/{task.view_id}": task.seconds for task in tasks}
         agreed: list[Agreed] = []
@@ -123,11 +123,20 @@ def _label(desk: Desk, agreed: Agreed, clip: int, statement: Statement, at: date
         clip_id,
         start,
         duration,
-        round(min(1.0, max(0.0, confidence)), 2),  # a vote elsewhere moves all posteriors a little: that is no other statement
+        _rounded(confidence),
         desk.campaign.name,
         at,
         view_id=view_id or None,
     )
+
+
+def _rounded(confidence: float) -> float:
+    """A vote elsewhere moves all posteriors a little, and weights in their last digits: that is no other statement.
+
+    >>> _rounded(0.125), _rounded(0.125 + 1e-16), _rounded(1 + 1e-16)
+    (0.12, 0.12, 1.0)
+    """
+    return round(round(min(1.0, max(0.0, confidence)), 9), 2)
 
 
 def _question(label: Label, questions: Sequence[Question]) -> str:
@@ -142,21 +151,6 @@ def _question(label: Label, questions: Sequence[Question]) -> str:
 
 def _key(label: Label) -> str:
     return f"{label.clip_id}/{label.view_id}" if label.view_id else str(label.clip_id)
-
-
-def _with(said: pa.Table, others: Sequence[pa.Table]) -> pa.Table:
-    """With what people said in other campaigns, instead of what the same people said of the same clips here."""
-    for other in others:
-        other = other.filter(pc.equal(other.column("author_kind"), "person"))
-        pairs = pc.unique(_answered(other))
-        again = pc.and_(pc.is_in(_answered(said), pairs), pc.equal(said.column("author_kind"), "person"))
-        said = pa.concat_tables([said.filter(pc.invert(again)), other])
-    return said
-
-
-def _answered(rows: pa.Table) -> pa.ChunkedArray:
-    columns = (pc.fill_null(rows.column(name), "") for name in ("clip_id", "view_id", "author"))
-    return pc.binary_join_element_wise(*columns, "\n")
 
 
 def _keep(desk: Desk, agreed: Sequence[Agreed]) -> None:

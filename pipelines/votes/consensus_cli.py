@@ -59,6 +59,8 @@ def _consensus(options: argparse.Namespace, result: IO[str]) -> int:
     with bar("agreeing", "questions") as advance:
         found = agree(desk, options.method, options.accepted, options.dispute, also, advance)
     disputed = found.disputed()
+    if not any(len(each.votes) for each in found.agreed):
+        print(f"no answers are in {store.root} yet; 'earmark campaign pull {desk.file}' fetches them", file=sys.stderr)
     asked = requeue(desk, disputed, Path(options.requeue)) if options.requeue and disputed else None
     if options.json:
         facts = {
@@ -77,7 +79,7 @@ def _consensus(options: argparse.Namespace, result: IO[str]) -> int:
     )
     if asked:
         print(
-            f"{len(disputed)} disputed clips are asked again by {options.requeue} ({asked.name}); 'earmark campaign apply' sends it",
+            f"disputed clips are asked again by {options.requeue} ({asked.name}): {len(disputed)}; 'earmark campaign apply' sends it",
             file=result,
         )
     elif options.requeue:

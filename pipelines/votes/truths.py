@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.labels import Label
+from annotation.labels import Label, overlaps
 from annotation.merging import Merged
 from annotation.question import Question
 from annotation.revisions import NOTHING, current
@@ -45,6 +45,13 @@ class Truths:
         return {clip: [Merged(*each, 1.0, 0) for each in statements] for clip, statements in self.said.items()}
 
 
+def answers(label: Label, question: Question) -> bool:
+    """Whether a label says something to a question, or that there is nothing to say."""
+    if label.kind == NOTHING:
+        return label.value == question.name
+    return label.kind == question.kind and (not question.values or label.value in question.values)
+
+
 def truths(gold: Iterable[Label], question: Question, votes: Votes, tasks: Iterable[Task]) -> Truths:
     """What gold says of the clips that were answered; of a clip of which it says two things, nothing.
 
@@ -58,20 +65,18 @@ def truths(gold: Iterable[Label], question: Question, votes: Votes, tasks: Itera
             of_track[track].append(clip)
     told: dict[int, dict[str, set[Statement]]] = defaultdict(lambda: defaultdict(set))
     for label in current(gold):
-        nothing = label.kind == NOTHING and label.value == question.name
-        if not nothing and (label.kind != question.kind or (question.values and label.value not in question.values)):
+        if not answers(label, question):
             continue
         if label.clip_id:
             where = [(place[name], 0.0)] if (name := key(label.clip_id, label.view_id)) in place else []
         elif label.start is None:
             where = [(clip, 0.0) for clip in of_track[label.track_id]]
         else:
-            end = label.start + (label.duration or 0.0)
             over = ((clip, *spans[clip]) for clip in of_track[label.track_id] if clip in spans)
-            where = [(clip, start) for clip, start, seconds in over if label.start < start + seconds and end >= start]
+            where = [(clip, start) for clip, start, seconds in over if overlaps(label.start, label.duration, start, seconds)]
         for clip, offset in where:
             said = told[clip][label.author]
-            if not nothing:
+            if label.kind != NOTHING:
                 said.add(_placed(label, question, offset, spans.get(clip, (0.0, 0.0))[1]))
     return _agreed(told, question, votes)
 
