@@ -17,17 +17,17 @@ import pytest
 from nltk.metrics import AnnotationTask, jaccard_distance, masi_distance
 from sklearn.metrics import cohen_kappa_score
 
-from annotation.agreement import Agreement, agreement
-from annotation.alpha import set_alpha
-from annotation.bootstrap import drawn, interval, mean, point
-from annotation.confusion import confusion
-from annotation.kappa import tag_kappa
+from annotation.agreement.agreement import Agreement, agreement
+from annotation.agreement.alpha import set_alpha
+from annotation.agreement.bootstrap import drawn, interval, mean, point
+from annotation.agreement.confusion import confusion
+from annotation.agreement.kappa import tag_kappa
+from annotation.agreement.nearness import chord_match, chords_match, key_relation
+from annotation.agreement.pairs import pairs, shared
+from annotation.agreement.value_sets import distinct
 from annotation.labels import Label, table
-from annotation.nearness import chord_match, chords_match, key_relation
-from annotation.pairs import pairs, shared
 from annotation.question import KEYS, Question
 from annotation.task import Task
-from annotation.value_sets import distinct
 from annotation.votes import Votes, votes
 from pipelines.campaigns.desk import open_desk
 from pipelines.store import Store

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from annotation.agreement import MEANINGS, Agreement, agreement, worst_first
-from annotation.confusion import confusion
-from annotation.value_sets import Distance
+from annotation.agreement.agreement import MEANINGS, Agreement, agreement, worst_first
+from annotation.agreement.confusion import confusion
+from annotation.agreement.value_sets import Distance
 from extractors.uri import printable
 from pipelines.campaigns.desk import Desk
 from pipelines.part import publish
@@ -25,7 +25,7 @@ class Measured:
     """The agreement of a campaign.
 
     agreement: of all questions, worst first. confusion: by question, rows (one, other, times) of values that two people said of the same
-    clip, the most frequent first; "" is nothing (else). See annotation.confusion.
+    clip, the most frequent first; "" is nothing (else). See annotation.agreement.confusion.
     """
 
     campaign: str

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from annotation.agreement import agreement
+from annotation.agreement.agreement import agreement
 from annotation.question import Question
 from annotation.votes import Votes
 

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from annotation.alpha import set_alpha, tag_alpha
-from annotation.bootstrap import Scores, mean, median, ratio
-from annotation.kappa import choice_kappa, fitting, tag_kappa
+from annotation.agreement.alpha import set_alpha, tag_alpha
+from annotation.agreement.bootstrap import Scores, mean, median, ratio
+from annotation.agreement.kappa import choice_kappa, fitting, tag_kappa
+from annotation.agreement.nearness import KEY_WEIGHTS, TEMPO_RATIOS, chords_match, key_relation, tempo, tempo_relation
+from annotation.agreement.pairs import alone, by_clip, pairs, said_of
+from annotation.agreement.regions import Drawn, compare, tolerances
+from annotation.agreement.value_sets import Distance, distinct
 from annotation.kinds import base
-from annotation.nearness import KEY_WEIGHTS, TEMPO_RATIOS, chords_match, key_relation, tempo, tempo_relation
-from annotation.pairs import alone, by_clip, pairs, said_of
 from annotation.question import Question
-from annotation.regions_agreement import Drawn, compare, tolerances
-from annotation.value_sets import Distance, distinct
 from annotation.votes import Votes
 
 Array = NDArray[Any]
@@ -55,7 +55,7 @@ def measures(votes: Votes, apart: Array, question: Question, distance: Distance,
     """All that is measured.
 
     Args:
-        votes: of clips with two answers or more (`pairs.shared`), not empty. apart: see `annotation.pairs`.
+        votes: of clips with two answers or more (`pairs.shared`), not empty. apart: see `annotation.agreement.pairs`.
         distance: of sets, where several choices may be taken. within: seconds, for what is drawn; what is usual if there are none.
     """
     root = base(question.kind)

@@ -1,7 +1,7 @@
 """Krippendorff's alpha: 1 for perfect agreement, 0 for what chance would give, below 0 for less.
 
 It takes any number of people per clip, other people for each clip, and missing answers. Here it is a function of the clips' weights, for
-intervals; `apart` (see `annotation.pairs`) leaves pairs out of the observed disagreement, each clip keeping its weight.
+intervals; `apart` (see `annotation.agreement.pairs`) leaves pairs out of the observed disagreement, each clip keeping its weight.
 
 Source: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011, section C.
 """
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.bootstrap import Scores
-from annotation.pairs import by_clip, pairs, said_of
-from annotation.pairs import table as counted
-from annotation.value_sets import Distance, between, distinct, table
+from annotation.agreement.bootstrap import Scores
+from annotation.agreement.pairs import by_clip, pairs, said_of
+from annotation.agreement.pairs import table as counted
+from annotation.agreement.value_sets import Distance, between, distinct, table
 from annotation.votes import Votes
 
 Array = NDArray[Any]

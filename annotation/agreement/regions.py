@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotation.agreement.pairs import pairs
 from annotation.kinds import base
-from annotation.pairs import pairs
 from annotation.votes import Votes
 
 Array = NDArray[Any]

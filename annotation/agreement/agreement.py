@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.bootstrap import FEWEST_CLIPS, drawn, interval, point
-from annotation.measures import Measure, main_measure, measures
-from annotation.pairs import shared
+from annotation.agreement.bootstrap import FEWEST_CLIPS, drawn, interval, point
+from annotation.agreement.measures import Measure, main_measure, measures
+from annotation.agreement.pairs import shared
+from annotation.agreement.value_sets import Distance
 from annotation.question import Question
-from annotation.value_sets import Distance
 from annotation.votes import Votes
 
 Array = NDArray[Any]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.pairs import pairs, shared
-from annotation.value_sets import distinct
+from annotation.agreement.pairs import pairs, shared
+from annotation.agreement.value_sets import distinct
 from annotation.votes import Votes
 
 Array = NDArray[Any]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotation.bootstrap import Scores
-from annotation.pairs import said_of
-from annotation.pairs import table as counted
+from annotation.agreement.bootstrap import Scores
+from annotation.agreement.pairs import said_of
+from annotation.agreement.pairs import table as counted
 from annotation.votes import Votes
 
 Array = NDArray[Any]
