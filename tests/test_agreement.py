@@ -31,6 +31,7 @@ from annotation.task import Task
 from annotation.votes import Votes, votes
 from pipelines.campaigns.desk import open_desk
 from pipelines.store import Store
+from pipelines.tracks import TRACKS
 from pipelines.votes.agreement import measure, text
 from tests.campaigning import choose
 from tests.collection import earmark
@@ -524,7 +525,9 @@ def store(tmp_path: Path) -> Path:
             rows += spoken(MOODS, clip, f"p{person}", values)
     rows += [label for clip in ("c000", "c001") for label in spoken(VOICE, clip, "p0", [("yes", 1.0, 2.0)])]
     (tmp_path / "campaign.toml").write_text(CAMPAIGN)
-    Store(tmp_path / "store").publish("labels", "said", table(rows))
+    store = Store(tmp_path / "store")
+    store.publish("labels", "said", table(rows))
+    store.publish("tracks", "shard", TRACKS.empty_table())
     return tmp_path
 
 
