@@ -2,7 +2,7 @@
 
 Campaign.name, title, instructions, interface (the XML of a screen of one's own, or "")
 Campaign.questions: tuple[Question, ...]    see annotation.question; Campaign.question(name)
-Campaign.clips: seconds, hop, where (conditions column, op, value), limit, order, seed, views, ids
+Campaign.clips: seconds, hop, where (conditions column, op, value), limit, order, seed, views, named, ids
 Campaign.overlap: annotators, shared, team    Campaign.gold: file, share, or None
 Campaign.predictions: table or head, column, regions_column, threshold, thresholds, map, min_seconds, join_seconds, blind, or None
 Campaign.audio: format, bitrate, base_url, expires_hours
@@ -70,6 +70,7 @@ class Clips(Spec):
     order: Literal["track", "random"] = Field("track", description="random: the same for the same seed")
     seed: int = 0
     views: bool = Field(False, description="ask about augmented views too")
+    named: bool = Field(True, description="people see title and artist, or the file's name; false where that would tell the answer")
     ids: str = Field("", description="a file beside the campaign's: only the clips that it lists, a clip_id or clip_id/view_id a line")
 
     @field_validator("ids")

@@ -87,6 +87,14 @@ def test_a_task_is_named_by_clip_and_recording_whatever_its_file_is(store: Store
     assert {task.audio.rpartition(".")[2] for task in mp3} == {"mp3"}
 
 
+def test_names_that_tell_the_answer_are_kept_from_people(store: Store) -> None:
+    named, _ = tasks(desk(store))
+    assert {task.title for task in named} >= {"000.flac", "longer.flac"}
+    hidden, _ = tasks(desk(store, "named = false\n"))
+    assert [task.title for task in hidden] == [f"clip {task.clip_id[:8]}" for task in named]
+    assert [task.ext_id for task in hidden] == [task.ext_id for task in named]
+
+
 def test_links_stay_the_same_until_half_their_time_is_over(store: Store) -> None:
     now = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
     hourly = desk(store, "[audio]\nexpires_hours = 1\n")

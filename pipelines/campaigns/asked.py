@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -200,7 +200,7 @@ def tasks(
                 start=excerpt.start,
                 seconds=excerpt.sound,
                 audio=sign(audio.base_url, file, expires, keys),
-                title=" · ".join(filter(None, (track.get("title") or _name(track["uri"]), track.get("artist")))),
+                title=_title(track) if desk.campaign.clips.named else f"clip {excerpt.name[:8]}",
                 view_id=excerpt.view_id,
             )
         )
@@ -208,10 +208,12 @@ def tasks(
     return found, cuts.broken
 
 
-def _name(uri: str) -> str:
+def _title(track: Mapping[str, Any]) -> str:
+    """What people read above a clip."""
     from extractors.uri import printable
 
-    return printable(uri).rpartition("/")[2]
+    name = track.get("title") or printable(track["uri"]).rpartition("/")[2]
+    return " · ".join(filter(None, (name, track.get("artist"))))
 
 
 def _expiry(now: datetime, hours: float) -> datetime:

@@ -53,9 +53,8 @@ def _train_head(options: argparse.Namespace, result: IO[str]) -> int:
         Store(options.store), options.embeddings, options.kind, options.question, options.campaign, authors, by, options.release
     )
     taught = ~found.held_out
-    there = len(set(found.groups[taught].tolist()))
-    if by and there < options.folds:
-        lie = f"the labelled recordings lie in {there} group{'s' * (there > 1)} by {', '.join(by)}, and {options.folds} folds need as many"
+    if by and len(set(found.groups[taught].tolist())) == 1:
+        lie = f"all labelled recordings lie in one group by {', '.join(by)}, and {options.folds} folds need as many"
         raise ValueError(f"--groups: {lie}; name what is to be held apart, as --groups group, or none")
     vectors = found.clips.vectors
     with bar("training", "fits") as advance:
