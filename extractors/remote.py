@@ -18,6 +18,8 @@ from extractors.uri import encodes, printable
 # download after five minutes even though it gets on.
 _STREAMS = 1
 _SILENCE_SECONDS = 60.0
+# Folders that are listed one by one, at most.
+_FOLDERS = 1000
 
 
 class RemoteError(OSError):
@@ -71,8 +73,11 @@ def is_folder(uri: str) -> bool:
         return bool(filesystem.info(path)["type"] == "directory")
 
 
-def listing(uri: str, pattern: bool = False) -> list[Place]:
-    """All files below a remote folder, or those that match a remote pattern.
+def listing(uri: str, pattern: bool = False) -> Iterator[Place]:
+    """All files below a remote folder, or those that match a remote pattern, as they are asked for; most filesystems give them by name.
+
+    Filesystems answer with a dictionary for each file, a kilobyte or two, and remember it; so folders are listed one by one where they
+    are few, and what was passed on is let go.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -80,14 +85,23 @@ def listing(uri: str, pattern: bool = False) -> list[Place]:
     """
     with _named(uri):
         filesystem, path = _open(uri)
-        found: Mapping[str, Mapping[str, Any]]
-        if not pattern:
-            found = filesystem.find(path, detail=True)
+        if pattern:
+            top = list(filesystem.glob(path, detail=True).items())
         else:
-            found = {}
-            for name, info in filesystem.glob(path, detail=True).items():
-                found |= filesystem.find(name, detail=True) if info["type"] == "directory" else {name: info}
-        return [Place(str(filesystem.unstrip_protocol(name)), info.get("size"), _modified(info)) for name, info in found.items()]
+            top = [(str(info["name"]), info) for info in filesystem.ls(path, detail=True)]
+            folders = sum(info["type"] == "directory" for _, info in top)
+            # Each folder is a request of its own, and one request names a thousand files: of many small folders all are listed at once.
+            if folders > _FOLDERS or any(name.rstrip("/") == path.rstrip("/") for name, _ in top):
+                top = [(path, {"type": "directory"})]
+        # By name, as what lies in a folder comes where its name and a slash would; the last is taken first.
+        top.sort(key=lambda each: each[0].rstrip("/") + "/" * (each[1]["type"] == "directory"), reverse=True)
+        while top:
+            name, info = top.pop()
+            found: dict[str, Mapping[str, Any]] = filesystem.find(name, detail=True) if info["type"] == "directory" else {name: info}
+            filesystem.invalidate_cache()
+            for each in list(found):
+                said = found.pop(each)
+                yield Place(str(filesystem.unstrip_protocol(each)), said.get("size"), _modified(said))
 
 
 def fetch(uri: str, folder: str) -> str:

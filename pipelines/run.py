@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,8 +105,11 @@ def run(
     began = time.monotonic()
     store.sweep()
     units = missing(store, recipe, engine.device)
+    before: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     if retry_rejects:
         units += retries(store, recipe, engine.device)
+        for row in store.open_rejects():  # once, not for each unit that is tried again
+            before[row["track_id"]].append(row)
     summary.planned = len(units)
     store.remember(recipe.model_dump(mode="json"), summary.variants)
     tries: Counter[tuple[str, str]] = Counter()
@@ -125,7 +128,7 @@ def run(
             elif isinstance(outcome, Heard):
                 summary.add(outcome)
                 if unit.supplement:
-                    _resolve(store, unit, outcome)
+                    _resolve(store, unit, outcome, before)
                 else:
                     heard.add(unit.shard)
                     unmade.update(row["track_id"] for row in outcome.rejects if row["stage"] == "augment")
@@ -173,11 +176,11 @@ class Sized(deque[Unit]):
         return {row["track_id"]: row["seconds"] for row in rows if unit.tracks is None or row["track_id"] in unit.tracks}
 
 
-def _resolve(store: Store, unit: Unit, heard: Heard) -> None:
+def _resolve(store: Store, unit: Unit, heard: Heard, before: Mapping[str, Sequence[dict[str, Any]]]) -> None:
     """Strike out the rejects of tracks that have passed this time."""
-    tried = {(track_id, stage) for track_id in unit.tracks or () for stage in ("decode", "augment")}
-    passed = tried - {(row["track_id"], row["stage"]) for row in heard.rejects}
-    _strike(store, [row for row in store.open_rejects() if (row["track_id"], row["stage"]) in passed])
+    failed = {(row["track_id"], row["stage"]) for row in heard.rejects}
+    tried = [row for track_id in unit.tracks or () for row in before.get(track_id, ()) if row["stage"] in ("decode", "augment")]
+    _strike(store, [row for row in tried if (row["track_id"], row["stage"]) not in failed])
 
 
 def _forget(store: Store, shards: set[str], unmade: set[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -89,9 +90,10 @@ def _find_remote(source: str, found: Listing) -> None:
     elif _is_pattern(source):
         pattern = normal(source)
         places = listing(source, pattern=True)
-        if not places:
+        first = next(places, None)
+        if first is None:
             raise SourceError(f"{source}: matches nothing")
-        found.add(Entry(*place) if called_audio(place.uri) else None for place in places)
+        found.add(Entry(*place) if called_audio(place.uri) else None for place in itertools.chain([first], places))
         found.covers.append(_matching(pattern))
     elif is_folder(source):
         folder = normal(source)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -185,11 +186,14 @@ class Store:
 
     def open_rejects(self) -> list[dict[str, Any]]:
         """The failures that still stand: the latest word on each (uri, stage), by uri."""
-        table = self.read("rejects")
-        latest: dict[tuple[str, str], dict[str, Any]] = {}
-        for row in table.sort_by("at").to_pylist() if table is not None else []:
-            latest[row["uri"], row["stage"]] = row
-        return [latest[key] for key in sorted(latest) if latest[key]["error"]]
+        rows = self.read("rejects")
+        if rows is None:
+            return []
+        rows = rows.sort_by("at").append_column("row", pa.array(range(rows.num_rows), pa.int64()))
+        latest = rows.take(rows.group_by(["uri", "stage"]).aggregate([("row", "max")]).column("row_max")).drop_columns("row")
+        stand = latest.filter(pc.not_equal(pc.fill_null(latest.column("error"), ""), ""))
+        found: list[dict[str, Any]] = stand.sort_by([("uri", "ascending"), ("stage", "ascending")]).to_pylist()
+        return found
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:

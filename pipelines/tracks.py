@@ -73,12 +73,12 @@ class Known:
         tracks, aliases = store.read("tracks", columns), store.read("aliases")
         if tracks is None:
             return
-        self.ids.update(tracks["track_id"].to_pylist())
         said = tracks.append_column("present", pa.array([True] * len(tracks)))
         if aliases is not None:
             said = pa.concat_tables([said.select(ALIASES.names), aliases.select(ALIASES.names)]).sort_by("scanned_at")
         for batch in said.select(["uri", *Held._fields]).to_batches(max_chunksize=10_000):
             values = [column.to_pylist() for column in batch.columns]
+            self.ids.update(values[1])  # a million names twice would be seventy megabytes
             self.holds.update((uri, Held(*rest)) for uri, *rest in zip(*values, strict=True))
         # A clock set back must not make new rows older than what they replace.
         self.at = max(self.at, said["scanned_at"][len(said) - 1].as_py() + timedelta(microseconds=1))
@@ -109,14 +109,20 @@ def stored_words(store: Store) -> dict[str, Words]:
     tracks = store.read("tracks", ["track_id", *Words._fields])
     if tracks is None:
         return {}
-    track_ids, *words = (tracks[name].to_pylist() for name in ("track_id", *Words._fields))
-    return dict(zip(track_ids, map(Words, *words), strict=True))
+    return dict(zip(tracks["track_id"].to_pylist(), map(Words, *(_shared(tracks[name]) for name in Words._fields)), strict=True))
 
 
 def table(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     """Rows, each a tuple in the schema's order, as a table."""
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     return pa.Table.from_arrays([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _shared(column: pa.ChunkedArray) -> Iterator[str | None]:
+    """A column's values, equal ones the same object: a million recordings have few artists."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = [*encoded.dictionary.to_pylist(), None]
+    return map(values.__getitem__, encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False).tolist())
 
 
 def _there(held: Held, track_id: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -112,11 +113,38 @@ def test_a_remote_folder_lists_its_files_with_size_and_time() -> None:
             file.write(b"12345")
     assert is_folder("memory://listed")
     assert not is_folder("memory://listed/b.wav")
-    places = listing("memory://listed")
+    places = list(listing("memory://listed"))
     assert [place.uri for place in places] == ["memory:///listed/b.wav", "memory:///listed/deep/er/a.wav"]
     assert all(place.bytes == 5 and place.modified is not None for place in places)
     assert [place.uri for place in listing("memory://listed/**/*.wav", pattern=True)] == [place.uri for place in places]
     assert normal("memory://listed/b.wav") == places[0].uri
+
+
+@pytest.mark.parametrize("folders", [3, 1200])
+def test_many_folders_are_listed_by_name_and_each_file_once(monkeypatch: pytest.MonkeyPatch, folders: int) -> None:
+    filesystem = fsspec.filesystem("memory")
+    wanted = [f"/many/{number}{tail}" for number in range(folders) for tail in ("/a.wav", "/deep/b.wav", ".wav")]
+    for path in wanted:
+        filesystem.pipe_file(path, b"1")
+    asked: list[str] = []
+    find = type(filesystem).find
+    monkeypatch.setattr(type(filesystem), "find", lambda self, path, **more: asked.append(path) or find(self, path, **more))
+    assert [place.uri for place in listing("memory://many")] == sorted(f"memory://{path}" for path in wanted)
+    assert len(asked) == (folders if folders < 1000 else 1)  # a request for each of many small folders would take hours
+    filesystem.rm("/many", recursive=True)
+
+
+def test_what_a_listing_holds_is_a_folder_and_not_the_bucket() -> None:
+    from tests.benchmarks.bucket import Bucket
+
+    Bucket.objects = 30_000
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    tracemalloc.start()
+    counted = sum(1 for _ in listing("bucket://bucket/music/"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counted == 30_000
+    assert peak < 6_000_000  # a thousand objects are half a megabyte or more, all of them twenty
 
 
 @pytest.fixture
@@ -148,7 +176,7 @@ def test_a_web_server_is_listed_looked_at_and_fetched_from(server: tuple[str, Pa
     address, folder = server
     (folder / "a b.wav").write_bytes(b"x" * 3_000_000)
     os.utime(folder / "a b.wav", (1_600_000_000, 1_600_000_000))
-    places = listing(f"{address}/")
+    places = list(listing(f"{address}/"))
     assert [place.uri for place in places] == [f"{address}/a%20b.wav"]
     seen = look(places[0].uri)
     assert seen.bytes == 3_000_000
@@ -234,7 +262,7 @@ _WHEN = "<LastModified>2020-09-13T12:26:40.000Z</LastModified>"
 def test_a_bucket_is_listed_looked_at_and_fetched_from(bucket: dict[str, bytes]) -> None:
     bucket |= {"a.wav": b"1", "deep/100% é.wav": b"sound", "deep/other/b.wav": b"22"}
     assert is_folder("s3://music/deep")
-    places = listing("s3://music/deep")
+    places = list(listing("s3://music/deep"))
     assert places == [("s3://music/deep/100% é.wav", 5, 1.6e9), ("s3://music/deep/other/b.wav", 2, 1.6e9)]
     assert look("s3://music/a.wav") == ("s3://music/a.wav", 1, 1.6e9)
     with open_local(places[0].uri) as local:
