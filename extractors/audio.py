@@ -14,6 +14,11 @@ An MP3 that is damaged midway makes mpg123, inside libsndfile, write to the proc
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -37,12 +42,16 @@ from extractors.containers import (
     truncated,
 )
 from extractors.cutting import Fill, Samples, cut, skip, take
+from extractors.mp4 import modest_tables
 
 __all__ = ["AudioError", "AudioInfo", "clips", "probe", "read", "resample", "stream", "stretches", "truncated"]
 
 _BLOCK = 1 << 18  # values decoded at a time: a megabyte, to stay in the cache
 _NOTHING: Samples = np.empty(0, np.float32)
 _HELD = 4096  # samples kept back at the end of an M4A, whose last frame is longer than the sound
+_OPENING = 256 << 10  # kilobytes that FFmpeg may take to open a file whose headers claim much
+_RATES = range(1000, 1_048_577)  # Hz; a file that says 1 would be four months of sound in ten megabytes
+_DENSEST = 8192  # samples in a byte: silence in FLAC's longest blocks has 6,554
 _DEMUXERS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpegts,ogg,tak,tta,w64,wav,wv"
 
 
@@ -105,8 +114,7 @@ class _Libsndfile:
     def info(self) -> AudioInfo:
         container = self._file.format
         # FLAC written to a pipe does not know its length; libsndfile then says a very great one.
-        known = container != "FLAC" or self._file.frames < 1 << 40
-        seconds = self._file.frames / self.sample_rate if known else _counted_seconds(self._descriptor)
+        seconds = _possible(self._file.frames / self.sample_rate, self._descriptor, self.sample_rate)
         name = "wav" if container == "WAVEX" else container.lower()
         return AudioInfo(name, seconds, self.sample_rate, self.channels, pcm_is_complete(self._file.extra_info))
 
@@ -149,6 +157,38 @@ def _container(descriptor: int) -> Any:
     return av.open("fd:", options=options, metadata_errors="replace")  # titles in Latin-1 are no reason to refuse
 
 
+def _opens_within_bounds(descriptor: int) -> bool:
+    """Whether FFmpeg opens a suspicious file with little memory and time, tried where nothing else is lost."""
+    program = f"from extractors.audio import _open_bounded; _open_bounded({descriptor})"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    tried = subprocess.run(
+        [sys.executable, "-c", program],
+        pass_fds=[descriptor],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return tried.returncode == 0
+
+
+def _open_bounded(descriptor: int) -> None:
+    # A limit of the system's would not do: where FFmpeg gets no memory for its index it goes on without one.
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def watch() -> None:
+        while True:
+            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _OPENING:
+                os._exit(1)
+            time.sleep(0.005)
+
+    threading.Thread(target=watch, daemon=True).start()
+    _container(descriptor).close()
+    os._exit(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > _OPENING)
+
+
 def _counted_seconds(descriptor: int) -> float:
     """Length by adding up the packets, without decoding them, for files that do not state it. 0 if there are none."""
     try:
@@ -157,6 +197,12 @@ def _counted_seconds(descriptor: int) -> float:
             return float(sum(packet.duration or 0 for packet in container.demux(audio)) * audio.time_base)
     except (av.FFmpegError, IndexError):
         return 0.0
+
+
+def _possible(seconds: float, descriptor: int, sample_rate: int) -> float:
+    """The length that a header declares, or the packets' where its bytes could not hold so much."""
+    most = _DENSEST * os.fstat(descriptor).st_size / sample_rate
+    return seconds if seconds <= most else min(_counted_seconds(descriptor), most)
 
 
 class _FFmpeg:
@@ -199,9 +245,10 @@ class _FFmpeg:
             seconds -= Fraction(int.from_bytes(extra[10:12], "little"), 48_000)  # pre-skip, RFC 7845
         if seconds is None or self._input.format.name in ("aac", "mp3"):  # estimated from the bit rate
             seconds = Fraction(_counted_seconds(self._descriptor))
+        length = _possible(float(seconds), self._descriptor, self.sample_rate)
         check = {"ogg": ogg_is_complete, "mp3": mp3_is_complete}.get(self._input.format.name)
         complete = check is None or check(self._descriptor, self._size)
-        return AudioInfo(name, float(seconds), self.sample_rate, self.channels, complete)
+        return AudioInfo(name, length, self.sample_rate, self.channels, complete)
 
     def fill(self, out: Samples) -> int:
         done = 0
@@ -262,6 +309,9 @@ def _open(path: str | bytes) -> Iterator[_Decoder]:
             message = f"{name}: not audio that libsndfile or FFmpeg can read ({size} bytes)"
             raise AudioError(message, "not audio", "leave it out, or convert it: ffmpeg -i FILE FILE.flac")
         try:
+            if decoder.sample_rate not in _RATES:
+                message = f"{name}: says {decoder.sample_rate} Hz, and sound has {_RATES.start} to {_RATES.stop - 1}"
+                raise AudioError(message, "not audio", "leave it out, or correct its header")
             yield decoder
         finally:
             decoder.close()
@@ -275,6 +325,8 @@ def _decoder(descriptor: int, size: int) -> _Decoder | None:
             return _Libsndfile(descriptor)
         except soundfile.LibsndfileError:
             pass
+    if not modest_tables(descriptor, size) and not _opens_within_bounds(descriptor):
+        return None
     try:
         return _FFmpeg(descriptor, size)
     except (av.FFmpegError, AudioError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import zlib
 from typing import Any
 
 # The first name that a file has wins; mutagen compares them as the format does. For the licence, a statement of terms
@@ -25,6 +27,23 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 # A tag may hold a whole licence, or a picture's worth of rubbish.
 _LONGEST = 4096
+_LARGEST = 1 << 25  # bytes of a tag that is looked into, and of what all its frames unpack to
+
+
+class _Bounded:
+    """What mutagen needs of zlib, with an end to what a file's frames may unpack to: a megabyte could be a gigabyte."""
+
+    error = zlib.error
+    left = threading.local()
+
+    @classmethod
+    def decompress(cls, data: bytes) -> bytes:
+        unpacking = zlib.decompressobj()
+        plain = unpacking.decompress(data, max(1, cls.left.bytes))
+        cls.left.bytes -= len(plain)
+        if not unpacking.eof:
+            raise zlib.error("cut off, or more than is unpacked of a tag")
+        return plain
 
 
 def tags(path: str) -> dict[str, str]:
@@ -33,8 +52,15 @@ def tags(path: str) -> dict[str, str]:
     Broken tags are no tags: the sound beside them may be whole.
     """
     import mutagen
+    import mutagen.id3._frames
 
+    mutagen.id3._frames.zlib = _Bounded
+    _Bounded.left.bytes = _LARGEST
     try:
+        with open(path, "rb") as head:
+            start = head.read(10)
+        if start[:3] == b"ID3" and len(start) == 10 and start[6] << 21 | start[7] << 14 > _LARGEST:
+            return {}
         file = mutagen.File(path)
     # What mutagen's parsers let through on damaged files, beside their own error.
     except (mutagen.MutagenError, OSError, ValueError, LookupError, ArithmeticError, EOFError, TypeError, AttributeError, struct.error):

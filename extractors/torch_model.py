@@ -30,7 +30,7 @@ def _front(value: Any) -> Any:
         return value
     parameters = dict(value) if isinstance(value, Mapping) else {"use": value}
     use = parameters.get("use")
-    if use not in _FRONTS:
+    if not isinstance(use, str) or use not in _FRONTS:
         raise ValueError(f'{use!r} is not one of {", ".join(_FRONTS)}, as in {{use = "LogMel", sample_rate = 16000}}, nor "wave"')
     return _FRONTS[use].model_validate(parameters)
 

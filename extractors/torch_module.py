@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ class TorchModelError(ValueError):
 
 
 def source(factory: str) -> Path:
-    """The file with the code of "module:function". Packages are imported to find it, the module itself is not.
+    """The file with the code of "module:function". Nothing is imported: to name code is not yet to run it.
 
     Raises:
         TorchModelError: there is no such module.
@@ -30,10 +31,15 @@ def source(factory: str) -> Path:
     if os.getcwd() not in sys.path:  # an installed command does not look there by itself
         sys.path.append(os.getcwd())
     importlib.invalidate_caches()
+    first, *rest = name.split(".")
     try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
+        spec = importlib.util.find_spec(first)
+    except ValueError:  # __main__ has none
         spec = None
+    for part in rest:
+        # find_spec("a.b") would import a; the finder of files needs only the last word of a name and where a's modules lie.
+        places = None if spec is None else spec.submodule_search_locations
+        spec = None if places is None or not part else PathFinder.find_spec(part, list(places))
     if spec is None or not spec.origin or not os.path.exists(spec.origin):
         raise TorchModelError(f"factory: there is no module {name!r} in {os.getcwd()} or on PYTHONPATH")
     return Path(spec.origin)

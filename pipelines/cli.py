@@ -107,12 +107,14 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.diary import Diary
     from pipelines.part import StoreError
     from pipelines.progress import bar, shards_bar
-    from pipelines.recipe import load
+    from pipelines.recipe import load, refuse_code
     from pipelines.relabel import check, relabel
     from pipelines.run import run
     from pipelines.store import Store
 
     recipe = load(options.recipe)
+    if not options.allow_code:
+        refuse_code(recipe)
     store = Store(options.store)
     if not store.names("tracks"):
         raise StoreError(f"{options.store}: no tracks yet; 'earmark scan FOLDER --store {options.store}' finds them")
@@ -323,12 +325,28 @@ def _status(options: argparse.Namespace, result: IO[str]) -> int:
     return 0
 
 
+def _count(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.store import Store
+
+    store = Store(options.store)
+    if options.engine == "beam":
+        from pipelines.engines import beam_counts
+
+        found = beam_counts.count(store, options.top, options.beam)
+    else:
+        from pipelines.count import count
+
+        found = count(store, options.top)
+    _show(result, options.json, found.facts(), str(found))
+    return 0
+
+
 def _report(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.report.report import write_report
     from pipelines.store import Store
 
     out = Path(options.out)
-    write_report(Store(options.store), out, tracks=options.tracks)
+    write_report(Store(options.store), out, options.tracks, [*map(Path, options.curve)], [*map(Path, options.release)])
     _show(result, options.json, {"page": str(out)}, f"the page is {out.resolve()}")
     return 0
 
@@ -355,10 +373,19 @@ def _parser() -> argparse.ArgumentParser:
     rejects = add(commands, "rejects", _rejects, "list what could not be used, by cause")
     status = add(commands, "status", _status, "how far runs on a store are, from any other terminal")
     status.add_argument("--runs", type=int, default=3, help="how many, the last first (%(default)s)")
+    count = add(commands, "count", _count, "how many tracks, hours, labels and rejects a store holds, by what they are")
+    count.add_argument("--engine", choices=("local", "beam"), default="local", help="beam: followed by Beam's own options (%(default)s)")
+    count.add_argument("--top", type=int, default=20, help="names to tell of in each group, those with most (%(default)s)")
     report = add(commands, "report", _report, "write one HTML page to look at and listen to")
     report.add_argument("--out", required=True, metavar="FILE.html", help="the page")
     report.add_argument("--tracks", type=int, default=24, help="tracks to show (%(default)s)")
-    for command in (scan, rejects, status, report):
+    report.add_argument(
+        "--curve", action="append", default=[], metavar="FILE.json", help="show the learning curve that 'queue simulate --out' wrote"
+    )
+    report.add_argument(
+        "--release", action="append", default=[], metavar="DIR", help="show a release: the folder of a version, OUT/NAME/v1"
+    )
+    for command in (scan, rejects, status, count, report):
         command.add_argument("--store", required=True, help="folder or URI of the store")
 
     recipe = commands.add_parser("recipe", help="check recipes, print their schema").add_subparsers(required=True, metavar="COMMAND")
@@ -398,6 +425,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accelerator", default="", metavar="HINT", help="with --engine beam: type:nvidia-tesla-t4;count:1 or the like")
     parser.add_argument("--workers", type=int, default=None, help="shards at once; as many as there are cores if absent")
     parser.add_argument("--log", default="", metavar="FILE", help="add a line of JSON for each shard to this file")
+    parser.add_argument("--allow-code", action="store_true", help="run the code of yours that the recipe names (TorchModel's factory)")
     parser.add_argument("--retry-rejects", action="store_true", help="try again what was rejected")
 
 

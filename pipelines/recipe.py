@@ -131,6 +131,17 @@ def _takes_masks(extractor: Extractor) -> bool:
     return bool(getattr(extractor, "masks", False) or getattr(getattr(extractor, "front", None), "masks", False))
 
 
+def refuse_code(recipe: Recipe) -> None:
+    """Stop before the user's own code runs, for a recipe may come from somebody else.
+
+    Raises:
+        RecipeError: the recipe names code to run; one line for each place.
+    """
+    named = [(index, getattr(extractor, "factory", "")) for index, extractor in enumerate(recipe.extract)]
+    if lines := [f"extract[{index}]: runs code of {code!r}; give --allow-code if you trust it" for index, code in named if code]:
+        raise RecipeError("\n".join(lines))
+
+
 def load(path: str | Path) -> Recipe:
     """Read a recipe.
 

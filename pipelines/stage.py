@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import threading
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,8 @@ from pipelines.views import Unmade, needed_files, neighbours, views
 
 # A track up to this long is decoded whole before its first clip is used, so that one which fails late leaves no rows.
 WHOLE_SECONDS = 600.0
+# But what it is held to be is what its header says, and no more than this is held of one that lies, or has 384 kHz.
+WHOLE_SAMPLES = 600 * 96_000
 
 T = TypeVar("T")
 Rejects = list[dict[str, Any]]
@@ -252,15 +255,24 @@ def _track_clips(track: Mapping[str, Any], path: str, recipe: Recipe) -> Generat
         raise audio.AudioError(message, "too long", "cut tracks into clips (window.seconds = 30), or raise window.max_seconds")
     source = audio.clips(path, track["track_id"], track["sample_rate"], recipe.window)
     counted = _Kept(source)
-    if track["seconds"] <= WHOLE_SECONDS:
-        yield from list(counted)
-    else:
-        yield from counted
+    held: deque[Clip] = deque()
+    samples = 0
+    for clip in counted:
+        held.append(clip)
+        samples += len(clip.samples)
+        if track["seconds"] > WHOLE_SECONDS or samples > WHOLE_SAMPLES:
+            yield from _emptied(held)
+    yield from _emptied(held)
     if audio.truncated(audio.probe(path), counted.value or 0):
         decoded = (counted.value or 0) / track["sample_rate"]
         message = f"{track['uri']!r}: ends after {decoded:.2f} of {track['seconds']:.2f} s; what there is was kept"
         return [_reject(track, "truncated", message, "copy the file again from its source, then scan")]
     return []
+
+
+def _emptied(held: deque[Clip]) -> Iterator[Clip]:
+    while held:
+        yield held.popleft()
 
 
 class _Kept(Generic[T]):

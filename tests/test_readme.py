@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.campaigns.cli import add_commands
 from pipelines.campaigns.asked import wanted
+from pipelines.campaigns.cli import add_commands
 from pipelines.campaigns.desk import open_desk
 from pipelines.store import Store
 from tests.collection import ROOT

@@ -225,7 +225,16 @@ def test_a_file_that_stops_every_thread_of_the_process_is_found_too(collection: 
     code = (
         "import sys; from pipelines import cli; from pipelines.engines import supervisor as s; s.STUCK_SECONDS = 4.0; sys.exit(cli.main())"
     )
-    arguments = ["run", str(collection / "recipe.toml"), "--store", str(collection / "store2"), "--engine", "local", "--json"]
+    arguments = [
+        "run",
+        str(collection / "recipe.toml"),
+        "--store",
+        str(collection / "store2"),
+        "--engine",
+        "local",
+        "--json",
+        "--allow-code",
+    ]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "something held Python's lock for two minutes (SIGALRM); going on with that shard set apart" in done.stderr
