@@ -210,11 +210,11 @@ class Campaign(Spec):
                 if (other := keys.setdefault(key, question.name)) != question.name or list(question.hotkeys.values()).count(key) > 1:
                     raise ValueError(f"questions[{index}].hotkeys: {key!r} is taken (by {other}); each choice has a key of its own")
         for index, question in enumerate(self.questions):
-            for other in self.questions[:index]:
-                shared = set(question.values) & set(other.values) or not (question.values and other.values)
-                if shared and (other.kind, other.regions) == (question.kind, question.regions):
+            for earlier in self.questions[:index]:
+                shared = set(question.values) & set(earlier.values) or not (question.values and earlier.values)
+                if shared and (earlier.kind, earlier.regions) == (question.kind, question.regions):
                     # A label says its kind, not its question: answers to the two could not be told apart.
-                    what = f"{question.kind!r} is asked by {other.name!r} too"
+                    what = f"{question.kind!r} is asked by {earlier.name!r} too"
                     raise ValueError(f"questions[{index}].kind: {what}; tell them apart by what follows a dot, as in 'tag.second'")
         if self.predictions:
             self._predictions_fit(self.predictions)
