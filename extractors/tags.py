@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import struct
 import threading
 import zlib
@@ -25,6 +27,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Copyright",
     ),
 }
+_loading = threading.Lock()
 # A tag may hold a whole licence, or a picture's worth of rubbish.
 _LONGEST = 4096
 _LARGEST = 1 << 25  # bytes of a tag that is looked into, and of what all its frames unpack to
@@ -46,15 +49,28 @@ class _Bounded:
         return plain
 
 
+@functools.cache
+def _loaded() -> Any:
+    import mutagen
+    import mutagen.id3._frames
+
+    mutagen.id3._frames.zlib = _Bounded
+    mutagen.File(io.BytesIO())  # imports the modules of all formats
+    return mutagen
+
+
+def _mutagen() -> Any:
+    """The library, whole: its modules import each other in a circle, of which a second thread would see half."""
+    with _loading:
+        return _loaded()
+
+
 def tags(path: str) -> dict[str, str]:
     """The tags of a local file, by field; fields that the file does not have are absent.
 
     Broken tags are no tags: the sound beside them may be whole.
     """
-    import mutagen
-    import mutagen.id3._frames
-
-    mutagen.id3._frames.zlib = _Bounded
+    mutagen = _mutagen()
     _Bounded.left.bytes = _LARGEST
     try:
         with open(path, "rb") as head:
