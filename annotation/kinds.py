@@ -12,6 +12,7 @@ from functools import lru_cache
 
 _ACCIDENTAL = r"(?:b*|#*)"
 _MODES = ("major", "minor", "ionian", "dorian", "phrygian", "lydian", "mixolydian", "aeolian", "locrian")
+_NATURAL = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
 _NUMBER_ALONE = re.compile(_NUMBER)
 _NOTE = re.compile(rf"({_NUMBER})(?: ([0-9]{{1,3}}))?")
@@ -76,6 +77,15 @@ def number(text: str) -> float:
     if _NUMBER_ALONE.fullmatch(text) and math.isfinite(value := float(text)):
         return int(text) if text.lstrip("-").isdigit() else value
     raise ValueError(f"{text[:60]!r} is not a number")
+
+
+def pitch_class(tonic: str) -> int:
+    """Semitones above C, 0 to 11, of a letter with its accidentals.
+
+    >>> pitch_class("C"), pitch_class("F#"), pitch_class("Cb"), pitch_class("Bbb")
+    (0, 6, 11, 9)
+    """
+    return (_NATURAL[tonic[0]] + tonic.count("#") - tonic[1:].count("b")) % 12
 
 
 def format_number(value: float) -> str:

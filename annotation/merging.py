@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from annotation.kinds import parse_key
+from annotation.kinds import parse_key, pitch_class
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,6 @@ TOLERANCE = {"onset": 0.05, "beat": 0.07, "downbeat": 0.07}  # seconds, as mir_e
 TEMPO = 0.04  # of a tempo: what McKinney and others call the same
 OCTAVES = (2.0, 0.5, 3.0, 1 / 3)
 PARTLY = 0.5  # what a vote for half or double, or a third or three times the tempo, counts
-_PITCH = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def mirex(reference: str, estimate: str) -> float:
     (tonic, mode), (other, another) = parse_key(reference), parse_key(estimate)
     if "N" in (tonic, other):
         return float(tonic == other)
-    up = (_pitch(other) - _pitch(tonic)) % 12
+    up = (pitch_class(other) - pitch_class(tonic)) % 12
     if mode == another:
         return {0: 1.0, 7: 0.5}.get(up, 0.0)
     if {mode, another} != {"major", "minor"}:
@@ -242,7 +241,3 @@ def _heaviest(words: Iterable[str], weights: NDArray[Any]) -> str:
     for word, weight in zip(words, weights.tolist(), strict=True):
         heavy[word] += weight
     return max(sorted(heavy), key=lambda word: round(heavy[word], 9))
-
-
-def _pitch(tonic: str) -> int:
-    return (_PITCH[tonic[0]] + tonic.count("#") - tonic[1:].count("b")) % 12

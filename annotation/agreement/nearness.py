@@ -10,14 +10,13 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-from annotation.kinds import number, parse_chord, parse_key
+from annotation.kinds import number, parse_chord, parse_key, pitch_class
 
 # What MIREX gives for each relation of two keys, as in mir_eval: Raffel et al., ISMIR 2014.
 KEY_WEIGHTS = {"same": 1.0, "fifth": 0.5, "relative": 0.3, "parallel": 0.2, "other": 0.0}
 TEMPO_TOLERANCE = 0.04
 # Accuracy 1 and 2 of Gouyon et al., An experimental comparison of audio tempo induction algorithms, IEEE TASLP 14(5), 2006.
 TEMPO_RATIOS = {"same": 1, "double": 2, "triple": 3}
-_NATURAL = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 # Qualities that mir_eval does not know, as the nearest one that is the same for major and minor.
 _NEAREST_QUALITY = {":aug7": ":aug", ":maj11": ":maj9"}
 _SHARED_NAMES = {"ionian": "major", "aeolian": "minor"}
@@ -36,7 +35,7 @@ def key_relation(one: str, other: str) -> str:
     mode, other_mode = _SHARED_NAMES.get(mode, mode), _SHARED_NAMES.get(other_mode, other_mode)
     if "N" in (tonic, other_tonic):
         return "same" if tonic == other_tonic else "other"
-    up = (_pitch_class(other_tonic) - _pitch_class(tonic)) % 12
+    up = (pitch_class(other_tonic) - pitch_class(tonic)) % 12
     if mode == other_mode:
         return "same" if up == 0 else "fifth" if up in (5, 7) else "other"
     if (mode, other_mode, up) in (("major", "minor", 9), ("minor", "major", 3)):
@@ -111,7 +110,3 @@ def chords_match(one: Sequence[tuple[float, float, str]], other: Sequence[tuple[
             compared += end - start
             matched += (end - start) * score
     return matched / compared if compared else math.nan
-
-
-def _pitch_class(tonic: str) -> int:
-    return _NATURAL[tonic[0]] + tonic.count("#") - tonic.count("b", 1)

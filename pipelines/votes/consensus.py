@@ -157,12 +157,13 @@ def _keep(desk: Desk, agreed: Sequence[Agreed]) -> None:
     snapshot = pa.concat_tables([SNAPSHOT.empty_table(), *(each.snapshot for each in agreed)])
     sink = io.BytesIO()
     pq.write_table(snapshot, sink, compression="zstd")
-    people: Mapping[str, object] = {"campaign": desk.campaign.name, "questions": {each.question.name: _people(each) for each in agreed}}
+    people: Mapping[str, object] = {"campaign": desk.campaign.name, "questions": {each.question.name: described(each) for each in agreed}}
     publish(desk.store.filesystem, str(desk.folder / "consensus.parquet"), sink.getvalue())
     publish(desk.store.filesystem, str(desk.folder / "annotators.json"), json.dumps(people, indent=1, ensure_ascii=False).encode())
 
 
-def _people(agreed: Agreed) -> dict[str, object]:
+def described(agreed: Agreed) -> dict[str, object]:
+    """What is known of a question and of those who answered it, for machines."""
     return {
         "method": agreed.method,
         "clips": len(agreed.votes.clips),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -50,7 +49,7 @@ def _consensus(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.campaigns.desk import open_desk
     from pipelines.progress import bar
     from pipelines.store import Store
-    from pipelines.votes.consensus import agree
+    from pipelines.votes.consensus import agree, described
     from pipelines.votes.requeue import requeue
 
     store = Store(options.store)
@@ -68,7 +67,7 @@ def _consensus(options: argparse.Namespace, result: IO[str]) -> int:
             "added": found.added,
             "disputed": disputed,
             "requeue": {"file": options.requeue, "name": asked.name} if asked else None,
-            "questions": [_facts(each) for each in found.agreed],
+            "questions": [{"question": each.question.name, **described(each)} for each in found.agreed],
         }
         print(json.dumps(facts, default=str), file=result)
         return 0
@@ -85,19 +84,6 @@ def _consensus(options: argparse.Namespace, result: IO[str]) -> int:
     elif options.requeue:
         print(f"nothing is disputed: {options.requeue} was not written", file=sys.stderr)
     return 0
-
-
-def _facts(agreed: Agreed) -> dict[str, Any]:
-    return {
-        "question": agreed.question.name,
-        "method": agreed.method,
-        "clips": len(agreed.votes.clips),
-        "answers": len(agreed.votes),
-        "disputed": int(agreed.disputed.sum()),
-        "counts": agreed.counts,
-        "remarks": list(agreed.remarks),
-        "annotators": [asdict(each) for each in agreed.quality],
-    }
 
 
 def _lines(agreed: Agreed) -> list[str]:
