@@ -18,6 +18,7 @@ FREQUENCY_BITS, STEP_BITS, TIME_BITS = 9, 7, 6
 HASH_BITS = FREQUENCY_BITS + STEP_BITS + TIME_BITS
 # Odd: multiplying by it modulo a power of two loses nothing and spreads what is alike over all prefixes.
 SCATTER = 0x9E3779B1 % (1 << HASH_BITS) | 1
+GATHER = pow(SCATTER, -1, 1 << HASH_BITS)
 
 # Peaks weaker than this share of a clip's strongest are rounding, not sound.
 FLOOR = 1e-4
@@ -176,3 +177,12 @@ def code(bins: NDArray[np.int64], steps: NDArray[np.int64], times: NDArray[np.in
     """
     packed = (bins << STEP_BITS | (steps + (1 << STEP_BITS - 1))) << TIME_BITS | times
     return (packed * SCATTER & (1 << HASH_BITS) - 1).astype(np.uint32)
+
+
+def first_bins(hashes: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The first peaks' bins, of hashes as `code` makes them.
+
+    >>> first_bins(code(np.array([100, 511]), np.array([-63, 5]), np.array([20, 63]))).tolist()
+    [100, 511]
+    """
+    return (hashes.astype(np.int64) * GATHER & (1 << HASH_BITS) - 1) >> STEP_BITS + TIME_BITS

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from extractors.fingerprint import Fingerprint
+from extractors.fingerprint import Fingerprint, first_bins
 from pipelines.similar.landmarks import FRAME_BITS, PREFIXES, Heard
 from pipelines.similar.lookup import Landmarks
 
@@ -20,10 +20,13 @@ SHIFTS = 4
 SLICE, MOST = 16, 2
 # Most accidents to expect, see `chance`.
 ALIKE, BOUND = 3.0, 1e-3
-# Landmarks that are enough in any case. Fewer, down to `LEAST`, are enough if they are `CLEAR` times what the fourth likeliest
-# recording has: pieces that strike the very same sounds (one soundfont, one sample) reached 14 among five hundred, several at once;
-# noise lowers all.
-CERTAIN, LEAST, CLEAR, FOURTH = 15, 12, 2.5, 4
+# Landmarks that are enough in any case: strangers among five hundred reached 17.
+CERTAIN = 18
+# Fewer, down to `LEAST`, are enough with what else speaks for a copy: score + PITCH × pitches ≥ ENOUGH + RIVAL × rival. Strangers
+# that agree strike the very same sounds (one soundfont, one sample): a few pitches over and over, where a copy agrees in many; and
+# several recordings have those sounds, so that the fourth likeliest is near, while noise lowers it. A rival counts for `USUAL` at
+# least, as it would in a large collection.
+LEAST, PITCH, ENOUGH, RIVAL, FOURTH, USUAL = 10, 0.75, 16.0, 1.5, 4, 5
 # A copy agrees with its original in half of its slices at 0 dB of noise. The same score at the same tempo on other instruments agrees in
 # a sixth, which is no accident in a long piece, and no copy.
 SHARE = 0.3
@@ -35,7 +38,8 @@ class Match:
 
     score: landmarks that agree, at most `MOST` for each quarter of a second. offset: seconds of the recording at which the sound begins.
     share: of what the score could be in the stretch that both have. chance: how many recordings and moments of the index are expected
-    to reach the score by accident. rival: the score of the fourth likeliest recording.
+    to reach the score by accident. rival: the score of the fourth likeliest recording. pitches: places in frequency at which the
+    landmarks that agree begin; 0 where the score alone decides.
     """
 
     track_id: str
@@ -44,12 +48,13 @@ class Match:
     share: float
     chance: float
     rival: int = 0
+    pitches: int = 0
 
     @property
     def sure(self) -> bool:
         """Whether that is enough to call it the same recording."""
-        enough = self.score >= CERTAIN or self.score >= max(LEAST, CLEAR * self.rival)
-        return enough and self.share >= SHARE and self.chance <= BOUND
+        enough = self.score + PITCH * self.pitches >= ENOUGH + RIVAL * max(USUAL, self.rival)
+        return (self.score >= CERTAIN or (self.score >= LEAST and enough)) and self.share >= SHARE and self.chance <= BOUND
 
 
 def query(extractor: Fingerprint, samples: NDArray[np.float32], sample_rate: int) -> Heard:
@@ -93,7 +98,8 @@ def candidates(index: Landmarks, sounds: Sequence[Heard], width: int = 1, prefix
         mine = slice(first, last)
         length = int(sound.frames.max(initial=-1)) + 1
         asked = begun[which[mine]]
-        best, scores, offsets, total = _aligned(tracks[mine], frames[mine] - asked, asked, width)
+        begins = frames[mine] - asked
+        best, scores, offsets, total = _aligned(tracks[mine], begins, asked, width)
         cells = max(1, index.frames + len(index.lengths) * length)
         likely = chance(scores, total / cells, cells)
         order = np.argsort(-scores, kind="stable")[: most + 1]
@@ -106,7 +112,11 @@ def candidates(index: Landmarks, sounds: Sequence[Heard], width: int = 1, prefix
             track, offset = index.tracks[best[at]], int(offsets[at])
             first, last = max(0, -offset) // SLICE, -(-min(length, index.lengths[track] - offset) // SLICE)
             share = int(scores[at]) / (MOST * max(1, int(heard[min(last, len(heard) - 1)] - heard[first])))
-            made.append(Match(track, int(scores[at]), round(offset / rate, 3), round(share, 4), float(likely[at]), rival))
+            pitches = 0
+            if LEAST <= scores[at] < CERTAIN:
+                agree = (tracks[mine] == best[at]) & (begins >= offset) & (begins < offset + width)
+                pitches = len(np.unique(first_bins(hashes[which[mine][agree]])))
+            made.append(Match(track, int(scores[at]), round(offset / rate, 3), round(share, 4), float(likely[at]), rival, pitches))
         found.append([each for each in made if each.track_id != sound.track_id][:most])
     return found
 
@@ -116,7 +126,7 @@ def chance(scores: NDArray[np.int64], mean: float, cells: int) -> NDArray[np.flo
 
     Accidents are taken for independent and as frequent as this sound's landmarks are in the index, times `ALIKE`, since music
     repeats itself and accidents come together: cells × P(Poisson(ALIKE × mean) ≥ score). By Markov's inequality that bounds the
-    probability of any accident at all. A match has landmarks enough (`CERTAIN`, `LEAST`), at most `BOUND` accidents to expect and at
+    probability of any accident at all. A match has landmarks enough (`Match.sure`), at most `BOUND` accidents to expect and at
     least `SHARE` of what it could have; what that leaves out (recordings made of the same samples) is measured in
     tests/benchmarks/fingerprint.py.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.embeddings import Embeddings
 
 # Raised whenever the same fingerprints and embeddings would give other pairs.
-VERSION = 1
+VERSION = 2
 # Landmarks that are looked up at once.
 BLOCK = 1_000_000
 # Agreements of landmarks that a search may have to count: above, only a share of the hashes is compared.
