@@ -31,7 +31,7 @@ demo: .venv/ready
 	@echo "the results are in $(DEMO)/store and $(DEMO)/releases; open $(DEMO)/index.html in a browser"
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/ready
 	$(BIN)/ruff check .

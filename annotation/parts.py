@@ -77,7 +77,7 @@ class Parts:
         rows, names = self.rows(), self.read
         if len(names) - self._copied <= LOOSE:
             return
-        made = json.dumps({"parts": len(names), "digest": _digest(names)})
+        made = json.dumps({"parts": len(names), "digest": self._digest(names)})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, schema().with_metadata({"made": made})) as writer:
             writer.write_table(rows.combine_chunks())
@@ -92,9 +92,13 @@ class Parts:
             rows = pa.ipc.open_file(pa.memory_map(str(self.copy))).read_all()
             made = json.loads(rows.schema.metadata[b"made"])
             count = int(made["parts"])
-            if len(names) >= count and made["digest"] == _digest(names[:count]) and rows.schema.equals(schema()):
+            if len(names) >= count and made["digest"] == self._digest(names[:count]) and rows.schema.equals(schema()):
                 return rows.replace_schema_metadata(None), count
         return schema().empty_table(), 0
+
+    def _digest(self, names: Sequence[str]) -> str:
+        # The place counts too: parts of two mirrors that were pulled in the same second have the same names.
+        return sha256("\n".join([str(self.folder.resolve()), *names]).encode()).hexdigest()
 
 
 def of(rows: pa.Table, column: str, values: Collection[Any], annotations: Collection[int] = ()) -> pa.Table:
@@ -126,7 +130,3 @@ def numbered(folder: Path) -> list[str]:
 def number(name: str) -> int:
     """N of TIME-N."""
     return int(name.rpartition("-")[2])
-
-
-def _digest(names: Iterable[str]) -> str:
-    return sha256("\n".join(names).encode()).hexdigest()

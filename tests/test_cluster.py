@@ -41,14 +41,25 @@ outputs = { peak = [1] }
 )
 
 
-@pytest.fixture
-def collection(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two stores with the same 12 tracks in 6 shards, one of them complete, and a recipe that takes its time."""
-    tones(tmp_path / "audio", 12)
-    (tmp_path / "recipe.toml").write_text(SLOW)
+    folder = tmp_path_factory.mktemp("heard")
+    tones(folder / "audio", 12)
+    (folder / "recipe.toml").write_text(SLOW)
     for store in ("store", "undisturbed"):
-        earmark("scan", tmp_path / "audio", "--store", tmp_path / store, "--shard-hours", str(4.5 / 3600))
-    earmark("run", tmp_path / "recipe.toml", "--store", tmp_path / "undisturbed", "--engine", "local")
+        earmark("scan", folder / "audio", "--store", folder / store, "--shard-hours", str(4.5 / 3600))
+    earmark("run", folder / "recipe.toml", "--store", folder / "undisturbed", "--engine", "local")
+    return folder
+
+
+@pytest.fixture
+def collection(heard: Path, tmp_path: Path) -> Path:
+    """A copy of them that a test may disturb; the recordings stay where they were scanned."""
+    for store in ("store", "undisturbed"):
+        shutil.copytree(heard / store, tmp_path / store)
+    shutil.copytree(heard / "audio", tmp_path / "audio")
+    shutil.copy(heard / "recipe.toml", tmp_path)
     return tmp_path
 
 
@@ -120,7 +131,7 @@ def run_with_gpus(folder: Path, gpus: int = 2) -> dict[str, Any]:
     """A run on a private cluster that believes to have GPUs."""
     believing = f"import sys, ray, functools; ray.init = functools.partial(ray.init, num_gpus={gpus})"
     code = f"{believing}; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["run", str(folder / "recipe.toml"), "--store", str(folder / "store"), "--json"]
+    arguments = ["run", str(folder / "recipe.toml"), "--store", str(folder / "store"), "--allow-code", "--json"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
