@@ -1,6 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO ?= demo
+PIECES ?= 24
 
 .PHONY: demo test check bench clean
 
@@ -13,8 +14,8 @@ DEMO ?= demo
 	touch $@
 
 demo: .venv/ready
-	@echo "1/7 rendering two dozen scores, and breaking a few files"
-	@$(BIN)/earmark synthesize --out $(DEMO)/audio --pieces 24 --seconds 30 --seed 1
+	@echo "1/7 rendering $(PIECES) scores, and breaking a few files"
+	@$(BIN)/earmark synthesize --out $(DEMO)/audio --pieces $(PIECES) --seconds 30 --seed 1
 	@$(BIN)/python infra/broken_files.py $(DEMO)/audio/broken
 	@echo "2/7 scanning"
 	@$(BIN)/earmark scan $(DEMO)/audio --store $(DEMO)/store
