@@ -133,12 +133,10 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
     import threading
 
     from annotation.pull import watch
-    from pipelines.campaigns.home import note
 
     desk, studio = _desk(options), _studio(options)
     if not options.watch:
         _pulled(desk, studio, options.full, options.json, result)
-        note(desk)  # not while it watches: all answers are read for it
         return 0
 
     def once() -> None:
@@ -158,9 +156,11 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
 
 
 def _pulled(desk: Desk, studio: Studio, full: bool, machine: bool, result: IO[str]) -> None:
-    from pipelines.campaigns.home import bring
+    from pipelines.campaigns.home import bring, note
 
     pulled, new = bring(desk, studio, full)
+    if pulled.full:
+        note(desk)  # of all answers, which such a pull goes through anyway; the others are to be quick
     _show(result, machine, {**asdict(pulled), "labels": new}, f"{pulled}\n{new} new rows in the labels of {desk.store.root}")
 
 
