@@ -62,7 +62,8 @@ class Scattered:
                 if number not in self._spilled:
                     sink = pa.OSFile(str(self._folder / f"{id(self)}-{number}.arrow"), "wb")
                     self._spilled[number] = sink, pa.ipc.new_file(sink, waiting[0].schema)
-                self._spilled[number][1].write_table(pa.concat_tables(waiting).combine_chunks())
+                for part in waiting:
+                    self._spilled[number][1].write_table(part)
                 waiting.clear()
         self._held = 0
 
