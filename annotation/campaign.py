@@ -99,7 +99,7 @@ class Overlap(Spec):
 class Gold(Spec):
     """Clips with known answers, among the others."""
 
-    file: str = Field(min_length=1, description="labels (.parquet, .jams) beside the campaign's file")
+    file: str = Field(min_length=1, description="labels (.parquet, .jams, .csv) beside the campaign's file")
     share: float = Field(0.05, gt=0, le=1, description="of the clips that each person hears")
 
     @field_validator("file")

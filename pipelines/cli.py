@@ -397,7 +397,7 @@ def _parser() -> argparse.ArgumentParser:
     labels = commands.add_parser("labels", help="what is said about the recordings").add_subparsers(required=True, metavar="COMMAND")
     gather = add(labels, "add", _labels_add, "keep labels in a store; those that are there already are not kept twice")
     gather.add_argument(
-        "source", nargs="+", metavar="SOURCE", help="labels.parquet, NAME.jams for the recording NAME.*, or a folder of both"
+        "source", nargs="+", metavar="SOURCE", help="labels.parquet, NAME.jams for the recording NAME.*, a folder of both, or a .csv of recording,kind,value"
     )
     move = add(labels, "move", _labels_move, "make the labels of every view that a recipe made; 'earmark run' does it too")
     move.add_argument("recipe", metavar="RECIPE.toml")

@@ -1,4 +1,4 @@
-"""Labels into a store and out of it: Parquet files, and JAMS files that are named as their recordings."""
+"""Labels into a store and out of it: Parquet files, tables that people wrote, and JAMS files that are named as their recordings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from annotation.revisions import standing
 from pipelines.part import StoreError
 from pipelines.store import Store
 
+KINDS = (".parquet", ".jams", ".csv")  # a folder's CSV files may be tables of anything: these are named one by one
 SLACK = 0.05  # seconds: annotators' programs round, and decoders pad
 
 
@@ -25,17 +26,19 @@ def gather(store: Store, sources: Sequence[str]) -> list[Label]:
     """Read labels.
 
     Args:
-        sources: .parquet files (as `earmark synthesize` writes), .jams files, and folders of both. A .jams file belongs to the track
-            whose file has its name; one that `export` wrote under another name says itself to which.
+        sources: .parquet files (as `earmark synthesize` writes), .csv files (see `read_sheet`), .jams files, and folders of .parquet and
+            .jams files. A .jams file belongs to the track whose file has its name; one that `export` wrote under another name says
+            itself to which.
     Raises:
-        ValueError: a source is none of these, or says what cannot be understood; a .jams file fits no track, or several.
+        ValueError: a source is none of these, or says what cannot be understood; what it names fits no track, or several.
     """
     names = {track_id: name for track_id, (name, _) in _names(store).items()}
     by_name: dict[str, list[str]] = defaultdict(list)
     for track_id, name in names.items():
         by_name[name].append(track_id)
-    files = _files(sources)
-    return [label for path in files for label in (read(path) if path.suffix == ".parquet" else _jams(path, by_name, names))]
+    for track_id in names:
+        by_name[track_id].append(track_id)
+    return [label for path in _files(sources) for label in _read(path, by_name, names)]
 
 
 def add(store: Store, labels: Iterable[Label]) -> int:
@@ -152,14 +155,22 @@ def export(store: Store, out: Path) -> int:
 def _files(sources: Sequence[str]) -> Iterator[Path]:
     for source in map(Path, sources):
         if source.is_dir():
-            found = sorted(path for path in source.rglob("*") if path.suffix in (".parquet", ".jams") and not path.name.startswith("."))
+            found = sorted(path for path in source.rglob("*") if path.suffix in KINDS[:2] and not path.name.startswith("."))
             if not found:
                 raise ValueError(f"{source}: no .parquet and no .jams file in this folder")
             yield from found
-        elif source.suffix in (".parquet", ".jams"):
+        elif source.suffix in KINDS:
             yield source
         else:
-            raise ValueError(f"{source}: neither a folder nor a .parquet or .jams file")
+            raise ValueError(f"{source}: neither a folder nor a .parquet, .jams or .csv file")
+
+
+def _read(path: Path, by_name: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> list[Label]:
+    if path.suffix == ".csv":
+        from pipelines.sheet import read_sheet
+
+        return read_sheet(path, by_name)
+    return read(path) if path.suffix == ".parquet" else _jams(path, by_name, names)
 
 
 def _jams(path: Path, by_name: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> list[Label]:

@@ -247,3 +247,31 @@ def test_a_check_says_what_a_refusal_leads_to(
     out = capfd.readouterr().out
     assert "vocal_range refused: no rule" in out
     assert said_of_it in out.splitlines()[-1]
+
+
+def test_a_table_that_people_wrote_gives_labels_and_each_wrong_row_is_named_by_its_line(tmp_path: Path) -> None:
+    store = catalogue(tmp_path, "/one/Für Elise.v2.wav", "/two/b.mp3", "/three/b.flac")
+    sheet = tmp_path / "gold.csv"
+    rows = ["tracks/Für Elise.v2.wav,key,A minor,,,,,", "1,tag,calm,0.5,1.5,,expert,gold", '2,text,"two, three",,,0.25,,', ",,,,,,,"]
+    sheet.write_text("\n".join(["\ufeffrecording,kind,value,start,duration,confidence,author,author_kind", *rows]))
+    assert gather(store, [str(sheet)]) == [
+        Label("key", "A minor", "gold", "person", "0"),
+        Label("tag", "calm", "expert", "gold", "1", start=0.5, duration=1.5),
+        Label("text", "two, three", "gold", "person", "2", confidence=0.25),
+    ]
+    for head, row, why in (
+        ("recording,kind", "1,tag", "no column value"),
+        ("recording,kind,value,begin", "1,tag,calm,1", "'begin': no column of labels"),
+        ("recording,kind,value", "b.mp3,tag,calm", "line 2: recording 'b.mp3': 2 tracks have this name; give the track_id"),
+        ("recording,kind,value", "c,tag,calm", "line 2: recording 'c': no track has this name"),
+        ("recording,kind,value", "1,key,H moll", "line 2: key 'H moll'"),
+        ("recording,kind,value,start", "1,tag,calm,soon", "line 2: start 'soon': not a number"),
+        ("recording,kind,value,start", "1,tag,calm,nan", "line 2: label.start: nan"),
+        ("recording,kind,value", "1,tag,calm,wild", "line 2: 4 cells under 3 columns"),
+        ("recording,kind,value,author_kind", "1,tag,calm,me", "line 2: label.author_kind: 'me'"),
+        ("recording,kind,value", '1,tag,"calm', "line 2: unexpected end of data"),
+    ):
+        sheet.write_text(f"{head}\n{row}\n")
+        with pytest.raises(ValueError, match=r"^[^\n]*gold\.csv[^\n]*$") as error:
+            gather(store, [str(sheet)])
+        assert why in str(error.value)

@@ -402,7 +402,7 @@ def test_labels_of_unknown_recordings_and_jams_without_one_are_named(tmp_path: P
         ("labels.parquet", "1 labelled tracks are not in the catalogue, 00000000000000000000 for one; scan their recordings first"),
         ("other.jams", "other.jams: no track has its name; a JAMS file is named as its recording"),
         ("audio", "audio: no .parquet and no .jams file in this folder"),
-        ("gone.txt", "gone.txt: neither a folder nor a .parquet or .jams file"),
+        ("gone.txt", "gone.txt: neither a folder nor a .parquet, .jams or .csv file"),
     ):
         arguments = command("labels", "add", tmp_path / source, "--store", tmp_path / "store")
         done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)

@@ -162,10 +162,11 @@ def speed(extractor: Fingerprint, sounds: list[Sound]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pieces", type=int, default=500)
+    parser.add_argument("--first", type=int, default=0, help="number of the first piece: other numbers are other music")
     parser.add_argument("--out", type=Path, help="where the figures go as JSON")
     options = parser.parse_args()
     single_threaded()
-    sounds, strangers = rendered(options.pieces), rendered(options.pieces, options.pieces)
+    sounds, strangers = rendered(options.pieces, options.first), rendered(options.pieces, options.first + options.pieces)
     figures: dict[str, Any] = {"pieces": options.pieces, "x real time": round(speed(Fingerprint(), sounds[:20]))}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
