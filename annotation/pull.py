@@ -90,7 +90,7 @@ def pull(source: Source, mirror: Mirror, campaign: Campaign, full: bool = False)
         users = {str(user): email for user, email in source.users().items()} if unread else {}
         for start in range(0, len(unread), CHUNK):
             chunk = unread[start : start + CHUNK]
-            tasks = source.tasks(project_id, [each.task_id for each in chunk])
+            tasks = [_unsigned(each) for each in source.tasks(project_id, [each.task_id for each in chunk])]
             new += mirror.keep({"project": project, "users": users, "tasks": tasks})
             # A first pull that is killed goes on here: whatever is not in `listed` was touched later.
             state = _forward(state, chunk)
@@ -105,6 +105,12 @@ def pull(source: Source, mirror: Mirror, campaign: Campaign, full: bool = False)
             state = replace(state, full_at=datetime.now(UTC).isoformat(), pulls=0)
         mirror.save(replace(state, pulls=state.pulls + 1))
     return _told(new, full, len(listed), len(unread), remarks)
+
+
+def _unsigned(task: dict[str, Any]) -> dict[str, Any]:
+    """A task without what signs the link to its sound: pages are kept for good, and whoever has a signed link may listen."""
+    audio = task["data"].get("audio")
+    return {**task, "data": {**task["data"], "audio": audio.partition("?")[0]}} if isinstance(audio, str) else task
 
 
 def _project(source: Source, mirror: Mirror, campaign: Campaign, state: State) -> tuple[int, str, list[str]]:

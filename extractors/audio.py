@@ -30,10 +30,12 @@ import soundfile
 import soxr
 
 from extractors.clip import Clip, Window
+from extractors.comments import modest_comments
 from extractors.containers import (
     AudioError,
     AudioInfo,
     display_name,
+    is_frames,
     mp3_is_complete,
     ogg_is_complete,
     open_file,
@@ -52,6 +54,7 @@ _HELD = 4096  # samples kept back at the end of an M4A, whose last frame is long
 _OPENING = 256 << 10  # kilobytes that FFmpeg may take to open a file whose headers claim much
 _RATES = range(1000, 1_048_577)  # Hz; a file that says 1 would be four months of sound in ten megabytes
 _DENSEST = 8192  # samples in a byte: silence in FLAC's longest blocks has 6,554
+_HELD_BYTES = 1 << 28  # of an MP3 that is copied before it is decoded
 _DEMUXERS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpegts,ogg,tak,tta,w64,wav,wv"
 
 
@@ -175,7 +178,7 @@ def _opens_within_bounds(descriptor: int) -> bool:
 
 def _open_bounded(descriptor: int) -> None:
     # A limit of the system's would not do: where FFmpeg gets no memory for its index it goes on without one.
-    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+    resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def watch() -> None:
@@ -304,7 +307,13 @@ def _open(path: str | bytes) -> Iterator[_Decoder]:
     name = display_name(path)
     descriptor, size = open_file(path)
     try:
-        decoder = _decoder(descriptor, size)
+        try:
+            if size <= _HELD_BYTES and is_frames(descriptor):
+                descriptor = _copied(descriptor, size)
+            decoder = _decoder(descriptor, size)
+        except OSError as error:
+            message = f"{name}: cannot be read: {error.strerror or error}"
+            raise AudioError(message, "unreadable", "check the disk that it lies on") from error
         if decoder is None:
             message = f"{name}: not audio that libsndfile or FFmpeg can read ({size} bytes)"
             raise AudioError(message, "not audio", "leave it out, or convert it: ffmpeg -i FILE FILE.flac")
@@ -319,7 +328,29 @@ def _open(path: str | bytes) -> Iterator[_Decoder]:
         os.close(descriptor)
 
 
+def _copied(descriptor: int, size: int) -> int:
+    """A copy in memory in a descriptor's place.
+
+    After a read that fails, mpg123 goes on with what comes next: as many samples as there should be, and wrong ones.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    copy, done = os.memfd_create("earmark"), 0
+    try:
+        while done < size and (sent := os.sendfile(copy, descriptor, done, size - done)):
+            done += sent
+        os.lseek(copy, 0, os.SEEK_SET)  # libsndfile takes a file to begin where it is
+    except OSError:
+        os.close(copy)
+        raise
+    os.close(descriptor)
+    return copy
+
+
 def _decoder(descriptor: int, size: int) -> _Decoder | None:
+    if not modest_comments(descriptor):
+        return None
     if suits_libsndfile(descriptor, size):
         try:
             return _Libsndfile(descriptor)

@@ -7,6 +7,7 @@ tensor_bundle.proto). Every block and every tensor has a CRC-32C, and all that i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,12 @@ def read_checkpoint(index: Path, wanted: Callable[[str], bool] = lambda name: Tr
     data = index.with_name(index.name.removesuffix(".index") + ".data-00000-of-00001")
     try:
         with data.open("rb") as file:
-            tensors = Tensors(index)
+            tensors, there = Tensors(index), file.seek(0, 2)
             for name, entry in entries.items():
                 if wanted(name):
+                    # Python makes room for as many bytes as are asked for, before it sees how many there are.
+                    if entry.offset + entry.size > there:
+                        raise CheckpointError(f"{data}: {name} is truncated ({max(0, there - entry.offset)} of {entry.size} bytes)")
                     file.seek(entry.offset)
                     tensors[name] = _tensor(f"{data}: {name}", entry, file.read(entry.size))
             return tensors
@@ -83,12 +87,10 @@ def _tensor(what: str, entry: _Entry, raw: bytes) -> NDArray[Any]:
         raise CheckpointError(f"{what} lies in part {entry.part}; only checkpoints with one part of data are read")
     if entry.dtype not in _DTYPES:
         raise CheckpointError(f"{what} has TensorFlow's type {entry.dtype}; only types {', '.join(map(str, _DTYPES))} are read")
-    if len(raw) != entry.size:
-        raise CheckpointError(f"{what} is truncated ({len(raw)} of {entry.size} bytes)")
     if _masked(crc32c(raw)) != entry.checksum:
         raise CheckpointError(f"{what} is damaged: its checksum does not match")
     kind = np.dtype(_DTYPES[entry.dtype])
-    if len(raw) != kind.itemsize * int(np.prod(entry.shape, dtype=np.int64)):
+    if len(raw) != kind.itemsize * math.prod(entry.shape):
         raise CheckpointError(f"{what} is damaged: {len(raw)} bytes are not {entry.shape} of {kind.name}")
     return np.frombuffer(raw, kind).reshape(entry.shape)
 
@@ -154,6 +156,8 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
         at += 1
         if raw[at - 1] < 128:
             return value, at
+        if shift > 63:
+            raise IndexError(at)
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

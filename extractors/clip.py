@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+SHORTEST = 0.001  # seconds of a clip and between two starts: a recipe must not ask for clips without end
+
 
 class Window(BaseModel):
     """Where clips start and how long they are.
@@ -20,10 +22,10 @@ class Window(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seconds: Annotated[float, Field(gt=0)] | Literal["track"] = Field(
+    seconds: Annotated[float, Field(ge=SHORTEST)] | Literal["track"] = Field(
         30.0, description='seconds of a clip, or "track" for each track whole'
     )
-    hop: float | None = Field(None, gt=0, description="seconds from one start to the next; a clip's length if absent")
+    hop: float | None = Field(None, ge=SHORTEST, description="seconds from one start to the next; a clip's length if absent")
     min_seconds: float = Field(1.0, ge=0, description="a rest shorter than this is left out")
     max_seconds: float = Field(1800.0, gt=0, description='with "track", longer tracks are rejected: they are held in memory whole')
 

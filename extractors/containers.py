@@ -101,10 +101,19 @@ def suits_libsndfile(descriptor: int, size: int) -> bool:
     head = os.pread(descriptor, 4, position)
     if head == b"OggS":
         return False
-    if len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0:
+    if _is_frame(head):
         told = _mp3_bytes(descriptor, position)
         return told is not None and abs(size - position - told) <= 0.01 * size
     return position == 0 or head == b"fLaC"
+
+
+def is_frames(descriptor: int) -> bool:
+    """Whether a file is nothing but MPEG's frames, as MP3 and raw AAC are."""
+    return _is_frame(os.pread(descriptor, 2, _after_id3(descriptor)))
+
+
+def _is_frame(head: bytes) -> bool:
+    return len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0
 
 
 def mp3_is_complete(descriptor: int, size: int) -> bool:

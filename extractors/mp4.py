@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Iterator
 
-_CLAIMS = re.compile(rb"stsz|trun|elst|cmov")
+from extractors.comments import MANY
+
+_CLAIMS = re.compile(rb"stsz|trun|elst|cmov|----|mdta")
 # Read by FFmpeg even where the file ends before they do.
 _CUT = frozenset(b"moov moof trak mdia minf stbl traf edts udta meta free hoov stsz trun elst".split())
 _PIECE = 1 << 20  # bytes looked at together
@@ -15,15 +17,16 @@ _SPARE = 1 << 21  # packets that any file may claim, some 70 MB of index
 
 
 def modest_tables(descriptor: int, size: int) -> bool:
-    """Whether the packets that an MP4's headers claim are in proportion to its bytes; true of what is no MP4.
+    """Whether the packets that an MP4's headers claim are in proportion to its bytes, and its tags few; true of what is no MP4.
 
-    FFmpeg makes room for every packet that is claimed, once for each entry of the edit list. Claims are looked for wherever sound does not
+    FFmpeg makes room for every packet that is claimed, once for each entry of the edit list, and compares each tag of a name of its own
+    ("----", "mdta") with all the others. Claims are looked for wherever sound does not
     lie, as FFmpeg finds them in places where no encoder would put them, and are not believed where the header is itself compressed (cmov).
     So false is a suspicion: of a thousand files with a picture of a megabyte one has such letters in it by chance.
 
     Source: ISO/IEC 14496-12: sizes (stsz) in 8.7.3, edits (elst) in 8.6.6, fragments (trun) in 8.8.8.
     """
-    packets, edits = 0, 1
+    packets, edits, names = 0, 1, 0
     for start, end in _outside_sound(descriptor, size):
         for at in range(start, end, _PIECE):
             piece = os.pread(descriptor, min(_PIECE + _REACH - 1, end - at), at)
@@ -36,9 +39,11 @@ def modest_tables(descriptor: int, size: int) -> bool:
                         packets += first
                     case b"elst":
                         edits = max(edits, first)
-                    case _:
+                    case b"cmov":
                         return False
-    return packets * edits <= _SPARE + size
+                    case _:
+                        names += 1
+    return packets * edits <= _SPARE + size and names <= MANY
 
 
 def _outside_sound(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

@@ -76,8 +76,8 @@ def is_folder(uri: str) -> bool:
 def listing(uri: str, pattern: bool = False) -> Iterator[Place]:
     """All files below a remote folder, or those that match a remote pattern, as they are asked for; most filesystems give them by name.
 
-    Filesystems answer with a dictionary for each file, a kilobyte or two, and remember it; so folders are listed one by one where they
-    are few, and what was passed on is let go.
+    S3 is listed page by page. Other filesystems answer with a dictionary for each file, a kilobyte or two, and remember it; so folders
+    are listed one by one where they are few, and what was passed on is let go.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -85,6 +85,9 @@ def listing(uri: str, pattern: bool = False) -> Iterator[Place]:
     """
     with _named(uri):
         filesystem, path = _open(uri)
+        if hasattr(filesystem, "call_s3") and not pattern:
+            yield from _pages(filesystem, path)
+            return
         if pattern:
             top = list(filesystem.glob(path, detail=True).items())
         else:
@@ -102,6 +105,21 @@ def listing(uri: str, pattern: bool = False) -> Iterator[Place]:
             for each in list(found):
                 said = found.pop(each)
                 yield Place(str(filesystem.unstrip_protocol(each)), said.get("size"), _modified(said))
+
+
+def _pages(filesystem: Any, path: str) -> Iterator[Place]:
+    """What lies below a folder of a bucket, a thousand objects at a time, however deep."""
+    bucket, _, folder = path.partition("/")
+    asked = {"Bucket": bucket, "Prefix": folder.rstrip("/") + "/" * bool(folder), **filesystem.req_kw}
+    page: dict[str, Any] = {"IsTruncated": True}
+    while page["IsTruncated"]:
+        page = filesystem.call_s3("list_objects_v2", **asked)
+        if not page.get("Contents") and "ContinuationToken" not in asked:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        for each in page.get("Contents", ()):
+            if not each["Key"].endswith("/"):  # what some tools leave in place of a folder
+                yield Place(str(filesystem.unstrip_protocol(f"{bucket}/{each['Key']}")), each["Size"], _modified(each))
+        asked["ContinuationToken"] = page.get("NextContinuationToken")
 
 
 def fetch(uri: str, folder: str) -> str:
@@ -122,22 +140,39 @@ def fetch(uri: str, folder: str) -> str:
     return local
 
 
-def _open(uri: str) -> tuple[Any, str]:
+def signed(uri: str, seconds: int, endpoint: str = "") -> str:
+    """A link by which anybody may read one file for so long, signed by its filesystem.
+
+    Args:
+        endpoint: of s3://, where browsers reach it, if that is not where we do.
+    Raises:
+        RemoteError: it signs none, or there are no credentials.
+    """
+    # The older signature of S3 is over what Label Studio does not recognise.
+    s3: dict[str, Any] = {"config_kwargs": {"signature_version": "s3v4"}} | ({"endpoint_url": endpoint} if endpoint else {})
+    with _named(uri):
+        filesystem, path = _open(uri, **(s3 if uri.startswith(("s3://", "s3a://")) else {}))
+        try:
+            return str(filesystem.sign(path, expiration=seconds))
+        except NotImplementedError:
+            raise RemoteError(f"{uri!r}: {uri.partition('://')[0]} signs no links") from None
+
+
+def _open(uri: str, **options: Any) -> tuple[Any, str]:
     import fsspec
 
     if not encodes(uri):
         raise RemoteError(f"{printable(uri)}: not UTF-8")
     if uri[:5].lower() == "file:":
         raise RemoteError(f"{uri!r}: not a file of this machine")
-    options: dict[str, Any] = {}
     try:
         if uri.startswith(("s3://", "s3a://")):
-            options = {"max_concurrency": _STREAMS}
+            options["max_concurrency"] = _STREAMS
         elif uri.lower().startswith(("http://", "https://")):
             import aiohttp
 
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_SILENCE_SECONDS, sock_read=_SILENCE_SECONDS)
-            options = {"client_kwargs": {"timeout": timeout}}
+            options["client_kwargs"] = {"timeout": timeout}
         filesystem, path = fsspec.core.url_to_fs(uri, **options)
     except (ImportError, ValueError) as error:
         raise RemoteError(f"{uri!r}: {error}") from error

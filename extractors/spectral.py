@@ -43,7 +43,7 @@ class Stft(Framed):
 class _MelBands(Framed):
     """Parameters of mel bands."""
 
-    n_mels: int = Field(128, ge=1)
+    n_mels: int = Field(128, ge=1, le=1024)
     fmin: float = Field(0.0, ge=0, description="Hz")
     fmax: float | None = Field(None, gt=0, description="Hz; half the sample rate if absent")
     htk: bool = Field(False, description="HTK's mel scale rather than Slaney's")

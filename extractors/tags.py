@@ -6,6 +6,7 @@ import functools
 import io
 import struct
 import threading
+import types
 import zlib
 from typing import Any
 
@@ -31,6 +32,8 @@ _loading = threading.Lock()
 # A tag may hold a whole licence, or a picture's worth of rubbish.
 _LONGEST = 4096
 _LARGEST = 1 << 25  # bytes of a tag that is looked into, and of what all its frames unpack to
+_COPIED = 1 << 31  # bytes that reading a file's ID3 frames may copy
+_FRAME = 1 << 20  # and what each frame counts for beside, as equal names are compared with all before
 
 
 class _Bounded:
@@ -49,11 +52,28 @@ class _Bounded:
         return plain
 
 
+class _Rest(bytes):
+    """What is left of a tag: mutagen copies it for each frame, so that a million frames would take an hour."""
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        if not isinstance(at, slice) or at.stop is not None:
+            return found
+        _Bounded.left.copied -= len(found) + _FRAME
+        if _Bounded.left.copied < 0:
+            raise ValueError("more frames than a tag has")
+        return _Rest(found)
+
+
 @functools.cache
 def _loaded() -> Any:
     import mutagen
     import mutagen.id3._frames
+    import mutagen.id3._tags
 
+    frames, unsynch = mutagen.id3._tags.read_frames, mutagen.id3._tags.unsynch
+    mutagen.id3._tags.read_frames = lambda header, data, known: frames(header, _Rest(data), known)
+    mutagen.id3._tags.unsynch = types.SimpleNamespace(encode=unsynch.encode, decode=lambda data: _Rest(unsynch.decode(data)))
     mutagen.id3._frames.zlib = _Bounded
     mutagen.File(io.BytesIO())  # imports the modules of all formats
     return mutagen
@@ -71,7 +91,7 @@ def tags(path: str) -> dict[str, str]:
     Broken tags are no tags: the sound beside them may be whole.
     """
     mutagen = _mutagen()
-    _Bounded.left.bytes = _LARGEST
+    _Bounded.left.bytes, _Bounded.left.copied = _LARGEST, _COPIED
     try:
         with open(path, "rb") as head:
             start = head.read(10)

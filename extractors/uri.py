@@ -7,13 +7,16 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
 # "s3://…", and fsspec's chains such as "zip://a.wav::s3://…".
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*://")
 _OF_THIS_MACHINE = re.compile(r"file://(localhost)?/", re.IGNORECASE)
 # A name and a password before the host, and what signs or opens a bucket after the "?".
-_SECRET = re.compile(r"://[^/@]*:[^/@]*@|[?&](access_key|secret_key|session_token|password|sas_token)=", re.IGNORECASE)
+_SECRET = re.compile(
+    r"://[^/@]*:[^/@]*@|[?&](access_key|secret_key|session_token|password|sas_token|sig|(x-(amz|goog)-)?signature|x-amz-security-token)=",
+    re.IGNORECASE,
+)
 # Control characters, line separators, and the surrogates that stand for bytes which are not UTF-8.
 _HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -61,9 +64,13 @@ def without_secrets(uri: str) -> str:
     Traceback (most recent call last):
     ValueError: https://…@example.org/a.wav: addresses are stored and shown, so no password belongs in them; give it by the environment
     """
-    if not is_uri(uri) or is_local(uri) or not (found := _SECRET.search(uri)):
+    found = _SECRET.search(uri)
+    if not is_uri(uri) or is_local(uri) or not (found or _SECRET.search(unquote(uri))):
         return uri
-    shown = uri[: uri.index("://") + 3] + "…@" + uri[found.end() :] if found[0].endswith("@") else uri.partition("?")[0] + "?…"
+    place, asked, _ = uri.partition("?")
+    if found and found.end() <= len(place):
+        place = place[: place.index("://") + 3] + "…@" + place[found.end() :]
+    shown = place + (asked and "?…")
     raise ValueError(f"{printable(shown)}: addresses are stored and shown, so no password belongs in them; give it by the environment")
 
 

@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +21,7 @@ from pipelines.scan_report import ScanReport, Vanished
 from pipelines.shards import Shards
 from pipelines.sources import Listing, find
 from pipelines.store import Store
-from pipelines.tracks import ALIASES, Held, Known, stored_words, table
+from pipelines.tracks import ALIASES, Held
 
 Outcome = Identity | Problem | None
 _REJECTS_AT_ONCE = 1000
@@ -38,7 +38,8 @@ def scan(
 
     Files that the store knows by uri, size and time are not read again. The same bytes under two names are one track, at
     the first of its names by order of uri. What cannot be used goes to `rejects`, stage "scan", and is tried again by
-    each scan. Nothing is taken out of `tracks`; what has vanished is reported, and noted in `aliases`.
+    each scan. Nothing is taken out of `tracks`; what has vanished is reported, and noted in `aliases`. Memory grows with
+    what is rejected and what has vanished, not with what is found and known.
 
     Args:
         sources: folders, patterns, files, manifests; paths or URIs.
@@ -83,47 +84,43 @@ def _scan(
 class _Scan:
     def __init__(self, store: Store, listing: Listing, shard_seconds: float) -> None:
         self.store = store
-        self.listing = listing
-        self.known = Known(store)
+        self.ledger = listing.ledger
+        self.covers = listing.covers
+        self.ledger.recall(store)
         self.shards = Shards(store, shard_seconds)
-        self.report = ScanReport(found=len(listing.entries), skipped=listing.skipped, notes=list(listing.notes))
-        self.aliases: list[tuple[Any, ...]] = []
+        self.report = ScanReport(found=len(self.ledger), skipped=listing.skipped, notes=list(listing.notes))
         self.lost: dict[str, str] = {}
-        self.rejects: list[dict[str, str | None]] = []
+        self.rejects: list[dict[str, Any]] = []
         self.rejected = {row["uri"]: row for row in store.open_rejects() if row["stage"] == "scan"}
-        # What is stored of each track, to tell whether a manifest says something else by now.
-        self.words = stored_words(store) if any(entry.words for entry in listing.entries.values()) else {}
         self.unheard = 0
 
     def run(self, workers: int, progress: Callable[[int, int], None] | None) -> ScanReport:
-        # By uri, so that the same collection gives the same shards and the same first names in every store.
-        uris = sorted(self.listing.entries)
-        for done, (entry, outcome) in enumerate(self._outcomes(uris, workers), 1):
-            self._note(entry, outcome)
+        for done, (entry, held, outcome) in enumerate(self._outcomes(workers), 1):
+            self._note(entry, held, outcome)
             if progress is not None:
-                progress(done, len(uris))
+                progress(done, self.report.found)
         self.shards.finish()
         self._look_for_lost()
-        if self.aliases:
-            name = hashlib.sha256("\n".join([str(self.known.at), *(row[0] for row in self.aliases)]).encode()).hexdigest()[:16]
-            self.store.publish("aliases", name, table(self.aliases, ALIASES))
+        self._publish_aliases()
         self.store.reject(self.rejects)
         if self.unheard:
             self.report.notes.append(f"{self.unheard} known tracks keep the words they have: a manifest says something else now")
         self.report.hours, self.report.shards = self.shards.seconds / 3600, self.shards.count
         return self.report
 
-    def _outcomes(self, uris: Sequence[str], workers: int) -> Iterator[tuple[Entry, Outcome]]:
-        """Each entry with what became of it, in order; a bounded number is read ahead."""
-        waiting: deque[tuple[Entry, Future[Outcome] | Outcome]] = deque()
+    def _outcomes(self, workers: int) -> Iterator[tuple[Entry, Held | None, Outcome]]:
+        """Each entry with what became of it; a bounded number is read ahead.
+
+        They come by uri, so that the same collection gives the same shards and the same first names in every store.
+        """
+        waiting: deque[tuple[Entry, Held | None, Future[Outcome] | Outcome]] = deque()
         pool = ThreadPoolExecutor(workers, "scan")
         try:
-            for uri in uris:
-                entry, held = self.listing.entries[uri], self.known.holds.get(uri)
+            for entry, held in self.ledger.files():
                 if entry.problem or unchanged(entry, held):
-                    waiting.append((entry, entry.problem))
+                    waiting.append((entry, held, entry.problem))
                 else:
-                    waiting.append((entry, pool.submit(identify, entry, held)))
+                    waiting.append((entry, held, pool.submit(identify, entry, held)))
                 if len(waiting) > 16 * workers:
                     yield _settled(*waiting.popleft())
             while waiting:
@@ -131,8 +128,8 @@ class _Scan:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _note(self, entry: Entry, outcome: Outcome) -> None:
-        uri, held = entry.uri, self.known.holds.get(entry.uri)
+    def _note(self, entry: Entry, held: Held | None, outcome: Outcome) -> None:
+        uri = entry.uri
         if isinstance(outcome, Problem):
             if held is not None and outcome.error in ("missing", "vanished"):
                 self.lost[uri] = held.track_id
@@ -143,84 +140,96 @@ class _Scan:
             self._mend(uri)
         if outcome is None:
             self.report.known += 1
-            self._compare(entry, self.known.holds[uri].track_id)
+            self._compare(entry, held.track_id if held else "")
             return
         identity = track_id(outcome.sha256)
         now = Held(identity, outcome.bytes, outcome.modified, True)
-        if identity not in self.known.ids:
+        if self.ledger.keep(identity, outcome.words):
             self.report.new += 1
-            self.known.ids.add(identity)
             self.shards.add(self._row(uri, identity, outcome))
-            if self.words or entry.words:
-                self.words[identity] = outcome.words
         else:
             self._compare(entry, identity)
-            self._alias(uri, now)
+            self.ledger.alias(uri, now)
             if held is not None and held.track_id == identity:
                 self.report.known += 1
             else:
                 self.report.aliases += 1
         if held is not None and held.present and held.track_id != identity:
             self.lost[uri] = held.track_id
-        self.known.holds[uri] = now
+        self.ledger.hold(uri, now)
 
     def _row(self, uri: str, identity: str, found: Identity) -> tuple[Any, ...]:
         info, words = found.info, found.words
         return (
             *(identity, uri, found.bytes, found.sha256, info.format, info.seconds, info.sample_rate, info.channels),
             *(words.title, words.artist, words.album, words.license, found.license_source, words.group),
-            *(found.modified, self.known.at),
+            *(found.modified, self.ledger.at),
         )
 
     def _compare(self, entry: Entry, identity: str) -> None:
-        stored = self.words.get(identity, ())
-        self.unheard += any(new and new != old for new, old in zip(entry.words or (), stored, strict=False))
-
-    def _alias(self, uri: str, held: Held) -> None:
-        self.aliases.append((uri, *held, self.known.at))
+        if entry.words:
+            stored = self.ledger.words(identity)
+            self.unheard += any(new and new != old for new, old in zip(entry.words, stored, strict=False))
 
     def _reject(self, uri: str, held: Held | None, problem: Problem) -> None:
         self.report.rejected += 1
         before = self.rejected.pop(uri, None)
         if before is not None and (before["error"], before["message"]) == problem[:2]:
             return
-        self._say(uri, held.track_id if held else None, *problem)
+        self._say(uri, held.track_id if held else None, *problem, before)
 
     def _mend(self, uri: str) -> None:
-        self._say(uri, self.rejected.pop(uri)["track_id"], "", "", "")
+        before = self.rejected.pop(uri)
+        self._say(uri, before["track_id"], "", "", "", before)
 
-    def _say(self, uri: str, identity: str | None, error: str, message: str, remedy: str) -> None:
+    def _say(self, uri: str, identity: str | None, error: str, message: str, remedy: str, before: Mapping[str, Any] | None) -> None:
         said = {"uri": uri, "stage": "scan", "track_id": identity, "error": error, "message": printable(message), "remedy": remedy}
-        self.rejects.append(said)
+        self.rejects.append({**said, "at": before["at"]} if before else said)
         if len(self.rejects) >= _REJECTS_AT_ONCE:
             self.store.reject(self.rejects)
             self.rejects = []
 
     def _look_for_lost(self) -> None:
         """Find the known uris that the sources would list if they were there, and the failures that have gone with theirs."""
-        entries, covers = self.listing.entries, self.listing.covers
-        for uri, held in self.known.holds.items():
-            if uri not in entries and any(cover(uri) for cover in covers) and _gone(uri):
-                self.lost[uri] = held.track_id
-        for uri in [uri for uri in self.rejected if uri not in entries and any(cover(uri) for cover in covers) and _gone(uri)]:
+        self.lost.update((uri, identity) for uri, identity in self.ledger.missed() if self._covered(uri) and _gone(uri))
+        for uri in [uri for uri in self.rejected if not self.ledger.lists(uri) and self._covered(uri) and _gone(uri)]:
             self._mend(uri)
-        newly = {uri for uri, identity in self.lost.items() if self.known.holds[uri].present and self.known.holds[uri].track_id == identity}
-        for uri in newly:
-            self.known.holds[uri] = self.known.holds[uri]._replace(present=False)
-            self._alias(uri, self.known.holds[uri])
-        places = self.known.places(self.lost.values())
+        newly: set[str] = set()
+        for uri, identity in self.lost.items():
+            held = self.ledger.held(uri)
+            if held is not None and held.present and held.track_id == identity:
+                newly.add(uri)
+                self.ledger.hold(uri, held._replace(present=False))
+                self.ledger.alias(uri, held._replace(present=False))
+        places = self.ledger.places(self.lost.values())
         for uri, identity in sorted(self.lost.items()):
-            still = next((place for place in places[identity] if place in entries or not _gone(place)), None)
+            still = next((place for place in places[identity] if self.ledger.lists(place) or not _gone(place)), None)
             # A move is news once; a track that is nowhere stays a loss.
-            if still is None or uri in newly or self.known.holds[uri].track_id != identity:
+            held = self.ledger.held(uri)
+            if still is None or uri in newly or held is None or held.track_id != identity:
                 self.report.vanished.append(Vanished(uri, identity, still))
 
+    def _covered(self, uri: str) -> bool:
+        return any(cover(uri) for cover in self.covers)
 
-def _settled(entry: Entry, outcome: Future[Outcome] | Outcome) -> tuple[Entry, Outcome]:
+    def _publish_aliases(self) -> None:
+        """Once all shards are there: an alias whose track was not would hide it from later scans."""
+        digest, count = hashlib.sha256(str(self.ledger.at).encode()), 0
+        for rows in self.ledger.aliases():
+            count += rows.num_rows
+            digest.update("\n".join(["", *rows["uri"].to_pylist()]).encode())
+        if count:
+            with self.store.writer("aliases", digest.hexdigest()[:16], ALIASES) as part:
+                for rows in self.ledger.aliases():
+                    part.append(rows)
+                part.publish(count)
+
+
+def _settled(entry: Entry, held: Held | None, outcome: Future[Outcome] | Outcome) -> tuple[Entry, Held | None, Outcome]:
     if not isinstance(outcome, Future):
-        return entry, outcome
+        return entry, held, outcome
     try:
-        return entry, outcome.result()
+        return entry, held, outcome.result()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

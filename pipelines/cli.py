@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pipelines.buckets import way_out
 from pipelines.campaigns import cli as campaigns
 from pipelines.heads import cli as heads
 from pipelines.process import single_threaded
@@ -51,15 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = 1
         except OSError as error:
             named = error.filename is not None and error.strerror
-            print(f"earmark: {error.filename}: {error.strerror}" if named else f"earmark: {error}", file=sys.stderr)
+            print(f"earmark: {error.filename}: {error.strerror}" if named else f"earmark: {error}{way_out(str(error))}", file=sys.stderr)
             code = 2
         except ValueError as error:
-            print(f"earmark: {error}", file=sys.stderr)
+            print(f"earmark: {error}{way_out(str(error))}", file=sys.stderr)
             code = 2
         except Exception as error:
             if not _is_ours(error):
                 raise
-            print(f"earmark: {error}", file=sys.stderr)
+            print(f"earmark: {error}{way_out(str(error))}", file=sys.stderr)
             code = 2
     return code
 
@@ -132,16 +133,18 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
         summary = run(store, recipe, engine, options.retry_rejects, tell, diary.told)
     diary.end(summary)
     try:
-        if not summary.interrupted and store.names("labels") and store.names("views", summary.variants["views"]):
+        if not summary.interrupted and not summary.away and store.names("labels") and store.names("views", summary.variants["views"]):
             with bar("moving labels", "shards") as advance:
                 summary.variants["view_labels"] = relabel(store, recipe, advance).variant
     finally:  # what was heard is told, even if labels that came in meanwhile cannot be moved
         _show(result, options.json, _facts(summary, store.root), _text(summary, store.root))
     if summary.interrupted:
         print("stopped; the same command goes on where it stopped", file=sys.stderr)
+    if summary.interrupted or summary.away:
         result.flush()
+        sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(130)  # threads may still be in C code, and waiting for them is not stopping
+        os._exit(130 if summary.interrupted else 1)  # threads may still be in C code, and waiting for them is not stopping
     return 1 if summary.failed else 0
 
 
@@ -154,11 +157,18 @@ def _engine(options: argparse.Namespace, recipe: Recipe, store: str) -> Engine:
     if options.engine == "beam":
         from pipelines.engines.beam import Beam
 
+        _check_beam(options)
         return Beam(store, options.beam, options.accelerator)
     from pipelines.engines.ray_cluster import RayCluster
 
     address = options.address or os.environ.get("RAY_ADDRESS", "")
     return RayCluster(address, workers, recipe.run.devices, recipe.run.window)
+
+
+def _check_beam(options: argparse.Namespace) -> None:
+    from pipelines.engines.beam_options import check
+
+    check(options.beam, [f"--{name.replace('_', '-')}" for name in vars(options)])
 
 
 def _facts(summary: Summary, store: str) -> dict[str, Any]:
@@ -176,6 +186,7 @@ def _facts(summary: Summary, store: str) -> dict[str, Any]:
         "rejects": dict(summary.rejects),
         "failed": summary.failed,
         "interrupted": summary.interrupted,
+        "away": summary.away,
         "tables": {table: f"{store}/{table}/{variant}" for table, variant in summary.variants.items()},
     }
 
@@ -196,6 +207,8 @@ def _text(summary: Summary, store: str) -> str:
     if summary.rejects:
         causes = ", ".join(f"{count} {cause}" for cause, count in summary.rejects.most_common())
         lines.append(f"rejects: {causes} ('earmark rejects --store {store}' tells more)")
+    if summary.away:  # why shards under way have failed
+        return "\n".join([*lines, summary.away])
     lines += [f"shard {part} failed: {message}" for part, message in summary.failed.items()]
     if summary.failed:
         lines.append("mend the cause and give the same command again: it makes what is missing")
@@ -319,8 +332,9 @@ def _status(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.diary import notes
     from pipelines.store import Store
 
-    found = notes(Store(options.store), options.runs)
-    text = "\n".join(map(str, found)) or f"no run has told of itself on {options.store} yet"
+    damaged: list[str] = []
+    found = notes(Store(options.store), options.runs, damaged)
+    text = "\n".join([*map(str, found), *damaged]) or f"no run has told of itself on {options.store} yet"
     _show(result, options.json, [asdict(each) for each in found], text)
     return 0
 
@@ -330,6 +344,7 @@ def _count(options: argparse.Namespace, result: IO[str]) -> int:
 
     store = Store(options.store)
     if options.engine == "beam":
+        _check_beam(options)
         from pipelines.engines import beam_counts
 
         found = beam_counts.count(store, options.top, options.beam)
@@ -397,7 +412,10 @@ def _parser() -> argparse.ArgumentParser:
     labels = commands.add_parser("labels", help="what is said about the recordings").add_subparsers(required=True, metavar="COMMAND")
     gather = add(labels, "add", _labels_add, "keep labels in a store; those that are there already are not kept twice")
     gather.add_argument(
-        "source", nargs="+", metavar="SOURCE", help="labels.parquet, NAME.jams for the recording NAME.*, a folder of both, or a .csv of recording,kind,value"
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="labels.parquet, NAME.jams for the recording NAME.*, a folder of both, or a .csv of recording,kind,value",
     )
     move = add(labels, "move", _labels_move, "make the labels of every view that a recipe made; 'earmark run' does it too")
     move.add_argument("recipe", metavar="RECIPE.toml")

@@ -58,7 +58,7 @@ def irregular(path: str) -> Problem:
 
 
 def walk(top: str) -> Iterator[Entry | None]:
-    """Everything below a folder; None for each file that is not called like audio.
+    """Everything below a folder, in the order of the disk; None for each file that is not called like audio.
 
     Links to files are followed. Links to folders are, too, after all that is no link, and each folder is entered once:
     loops end, and what is reached twice keeps the name without the link.
@@ -72,23 +72,29 @@ def walk(top: str) -> Iterator[Entry | None]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
+            below, linked = list[str](), list[str]()
             with os.scandir(folder) as scanned:
-                below = sorted(scanned, key=lambda each: each.name)
+                for each in scanned:
+                    yield from _below(each, below, linked)
         except OSError as error:
             yield Entry(to_uri(folder), problem=refused(folder, error))
             continue
-        for each in below:
-            try:
-                if each.is_dir(follow_symlinks=False):
-                    folders.append(each.path)
-                elif each.is_symlink() and each.is_dir():
-                    links.append(each.path)
-                elif called_audio(each.name):
-                    yield _entry(to_uri(each.path), each.path, each.stat(), None)
-                else:
-                    yield None
-            except OSError as error:
-                yield Entry(to_uri(each.path), problem=refused(each.path, error)) if called_audio(each.name) else None
+        folders += sorted(below)
+        links += sorted(linked)
+
+
+def _below(each: os.DirEntry[str], folders: list[str], links: list[str]) -> Iterator[Entry | None]:
+    try:
+        if each.is_dir(follow_symlinks=False):
+            folders.append(each.path)
+        elif each.is_symlink() and each.is_dir():
+            links.append(each.path)
+        elif called_audio(each.name):
+            yield _entry(to_uri(each.path), each.path, each.stat(), None)
+        else:
+            yield None
+    except OSError as error:
+        yield Entry(to_uri(each.path), problem=refused(each.path, error)) if called_audio(each.name) else None
 
 
 def _entry(uri: str, path: str, status: os.stat_result, words: Words | None) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -50,6 +51,10 @@ def identify(entry: Entry, held: Held | None = None) -> Identity | Problem | Non
         return Problem("vanished", f"{name}: was listed, and gone when it was to be read", "scan again")
     except RemoteError as error:
         return Problem("unreadable", str(error), "see that this machine may read it, and scan again")
+    except OSError as error:
+        if not is_local(entry.uri) or error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise  # this machine's fault, as a full folder for copies is
+        return refused(to_path(entry.uri), error)
 
 
 def _read(entry: Entry, path: str, name: str) -> Identity | Problem:

@@ -6,15 +6,19 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from extractors.remote import RemoteError
 from extractors.uri import is_local, is_uri, open_local, printable, to_path, to_uri
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 EXTENSIONS = (".csv", ".parquet", ".jsonl", ".ndjson")
 # Titles and the like are short; a longer cell is a quote that was never closed.
 _LONGEST_CELL = 1 << 20
+_LARGEST_CHUNK = 1 << 29  # bytes of one column in one row group of Parquet, unpacked
 
 
 class SourceError(ValueError):
@@ -59,7 +63,7 @@ def rows(uri: str, notes: list[str]) -> Iterator[tuple[str, Words]]:
     except RemoteError as error:
         raise SourceError(str(error)) from error
     except OSError as error:
-        raise SourceError(f"{name}: {error.strerror or error}") from error
+        raise SourceError(f"{name}: {error.strerror or _line(error)}") from error
     if unused:
         notes.append(f"{name}: not used: {', '.join(map(printable, unused))}; what is used: {', '.join(_COLUMNS)}")
 
@@ -100,7 +104,7 @@ def _json_lines(file: Iterable[str], name: str, unused: dict[str, None]) -> _Rec
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SourceError(f"{name}, line {number}: not JSON ({error})") from error
         if not isinstance(row, dict):
             raise SourceError(f'{name}, line {number}: not an object like {{"uri": "a.wav"}}')
@@ -117,11 +121,41 @@ def _parquet(path: str, name: str, unused: dict[str, None]) -> _Records:
             stored = file.schema_arrow.names
             columns = dict(zip(stored, _checked(name, stored, unused), strict=True))
             wanted = [column for column in stored if columns[column] in _COLUMNS]
-            batches = file.iter_batches(batch_size=10_000, columns=wanted)
-            for number, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1):
-                yield f"row {number}", {columns[column]: value for column, value in row.items()}
+            footer = file.metadata
+            chunks = (footer.row_group(group).column(at) for group in range(footer.num_row_groups) for at in range(footer.num_columns))
+            if any(chunk.total_uncompressed_size > _LARGEST_CHUNK for chunk in chunks if chunk.path_in_schema in wanted):
+                raise SourceError(f"{name}: a column's piece unpacks to more than {_LARGEST_CHUNK} bytes; write smaller row groups")
+        # Equal texts once, as they are stored: a page of a few bytes may stand for a gigabyte of copies.
+        with pq.ParquetFile(path, read_dictionary=wanted) as file:
+            number = count(1)
+            for batch in file.iter_batches(batch_size=10_000, columns=wanted):
+                named = [columns[column] for column in batch.schema.names]
+                for row in zip(*(_texts(column, name) for column in batch.columns), strict=True):
+                    yield f"row {next(number)}", dict(zip(named, row, strict=True))
     except pa.ArrowException as error:
-        raise SourceError(f"{name}: not Parquet ({error})") from error
+        raise SourceError(f"{name}: not Parquet ({_line(error)})") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())  # Arrow takes several
+
+
+def _texts(column: pa.Array, name: str) -> Sequence[Any]:
+    """A column's values, equal ones the same object.
+
+    Raises:
+        SourceError: one is longer than a cell may be.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return cast("list[Any]", column.to_pylist())
+    longest = pc.max(pc.binary_length(column.dictionary)).as_py() if len(column.dictionary) else 0
+    if (longest or 0) > _LONGEST_CELL:
+        raise SourceError(f"{name}: a cell of {longest} bytes, and titles are shorter than {_LONGEST_CELL}; correct it")
+    values = column.dictionary.to_pylist()
+    return [None if at is None else values[at] for at in column.indices.to_pylist()]
 
 
 def _checked(name: str, columns: Sequence[str], unused: dict[str, None]) -> list[str]:

@@ -15,6 +15,11 @@ _PLACE = re.compile(r"([a-z_]\w*(?:\[\d+\])?(?:\.[\w-]+(?:\[\d+\])?)*): (.*)", r
 _HEADING = re.compile(r"\s*\[+\s*([^\[\]]+?)\s*\]+")
 _SETTING = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+# Nothing that is described here lies deeper than five tables. Python's parser takes room that grows with the square of a name's dots:
+# two hundred kilobytes of them would fill forty gigabytes.
+_DEEP = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+_TOLD = 20  # mistakes; each is looked for in the whole file
+_LINE = 400  # characters of a line in which a name is looked for
 
 
 class FileError(ValueError):
@@ -40,11 +45,15 @@ def load_toml(
     named = named or {}
     try:
         text = Path(path).read_text(encoding="utf-8")
+        if deep := _DEEP.search(text):
+            raise RecursionError(_short(deep[0]))
         content = tomllib.loads(text)
     except OSError as problem:
         raise error(f"{path}: {problem.strerror}; {hint}") from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:  # TOML's and UTF-8's own, and Python's for whole numbers of thousands of digits
         raise error(f"{path}: not TOML: {problem}") from problem
+    except RecursionError as problem:
+        raise error(f"{path}: nested too deeply for a file that somebody wrote; correct it") from problem
     try:
         return model.model_validate(content, context={"folder": Path(path).parent})
     except ValidationError as problem:
@@ -55,7 +64,8 @@ def _explain(file: str, text: str, mistakes: Sequence[Any], root: type[BaseModel
     """One line for each of pydantic's errors, in the file's order."""
     # A member that is wrong is not counted, so that the tuple is "too short" as well.
     told = [each for each in mistakes if each["type"] != "too_short"] or mistakes
-    lines = sorted(_explain_one(text, mistake, root, named) for mistake in told)
+    lines = sorted(_explain_one(text, mistake, root, named) for mistake in told[:_TOLD])
+    lines += [(0, f"and {len(told) - _TOLD} more mistakes")] * (len(told) > _TOLD)
     return "\n".join(f"{file}, line {line}: {said}" if line else f"{file}: {said}" for line, said in lines)
 
 
@@ -121,10 +131,11 @@ def _line(text: str, location: Sequence[Any]) -> int:
         if quoted:
             quoted = "" if quoted in line else quoted
             continue
-        if heading := _HEADING.match(line):
+        # Of a heading of fifty thousand blanks the expression would take minutes.
+        if heading := _HEADING.match(line[:_LINE]):
             path = section = _names(heading[1])
             count += section == names[:1]
-        elif setting := _SETTING.match(line):
+        elif setting := _SETTING.match(line[:_LINE]):
             path = section + _names(setting[1])
             opened = next((quote for quote in ('"""', "'''") if line.count(quote) % 2), "")
             quoted = opened

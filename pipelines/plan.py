@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from pipelines.recipe import Recipe
@@ -25,18 +29,14 @@ def missing(store: Store, recipe: Recipe, device: str = "cpu") -> list[Unit]:
     return units
 
 
-def retries(store: Store, recipe: Recipe, device: str = "cpu") -> Iterator[Unit]:
+def retries(store: Store, recipe: Recipe, rejects: Iterable[Mapping[str, Any]], device: str = "cpu") -> Iterator[Unit]:
     """Units for rejected tracks whose rows are still missing: their rows go to parts beside the shard's own."""
-    wanted = {row["track_id"] for row in store.open_rejects() if row["track_id"] and row["stage"] == "decode"}
+    wanted = {row["track_id"] for row in rejects if row["track_id"] and row["stage"] == "decode"}
     if not wanted:
         return
     variants = recipe.variants()
     parts = {table: store.names(table, variant) for table, variant in variants.items()}
-    for shard in store.names("tracks"):
-        table = store.read("tracks", ["track_id"], [shard])
-        mine = wanted.intersection(table.column("track_id").to_pylist() if table is not None else ())
-        if not mine:
-            continue
+    for shard, mine in _shards(store, wanted).items():
         lacking: dict[str, list[str]] = defaultdict(list)
         for name, variant in variants.items():
             of_shard = [part for part in parts[name] if part.partition("~")[0] == shard]
@@ -49,6 +49,16 @@ def retries(store: Store, recipe: Recipe, device: str = "cpu") -> Iterator[Unit]
             together[tuple(names)].append(track)
         for tables, tracks in together.items():
             yield Unit(store.root, shard, recipe, tables, device=device, tracks=tuple(tracks), supplement=True)
+
+
+def _shards(store: Store, wanted: set[str]) -> dict[str, set[str]]:
+    """Which shards hold which of these tracks, in one pass over the catalogue; by name."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    tracks = pads.dataset(store.paths("tracks"), filesystem=store.filesystem)
+    among = pc.field("track_id").isin(pa.array(sorted(wanted)))
+    for row in tracks.to_table(columns=["track_id", "__filename"], filter=among).to_pylist():
+        found[row["__filename"].rpartition("/")[2].removesuffix(".parquet")].add(row["track_id"])
+    return dict(sorted(found.items()))
 
 
 def _tracks(store: Store, table: str, variant: str, parts: Sequence[str]) -> set[str]:

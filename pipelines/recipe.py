@@ -43,6 +43,11 @@ class Run(BaseModel):
     deadline_seconds: float = Field(
         120.0, gt=0, description="seconds that a shard may take, beyond a quarter of its sound's length, before its worker counts as hung"
     )
+    memory_gb: float = Field(
+        0.0,
+        ge=0,
+        description="memory that a worker may take before it counts as runaway; 0 is its share of the machine's, by cores, and 2 at least",
+    )
     window: int = Field(0, ge=0, description="shards in flight; 0 is one for each worker")
 
     def deadline(self, seconds: float) -> float:
@@ -77,8 +82,8 @@ class Recipe(BaseModel):
         augment: tuple[Augmentation, ...] = ()
         extract: tuple[Extractor, ...]
     else:
-        augment: tuple[Annotated[reduce(or_, AUGMENTATIONS), Field(discriminator="use")], ...] = ()
-        extract: tuple[Annotated[reduce(or_, EXTRACTORS), Field(discriminator="use")], ...] = Field(min_length=1)
+        augment: tuple[Annotated[reduce(or_, AUGMENTATIONS), Field(discriminator="use")], ...] = Field((), max_length=100)
+        extract: tuple[Annotated[reduce(or_, EXTRACTORS), Field(discriminator="use")], ...] = Field(min_length=1, max_length=100)
     run: Run = Run()
 
     @model_validator(mode="after")

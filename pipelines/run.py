@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipelines.engines.engine import Engine, Failed, Lost, Outcome
+from pipelines.part import StoreError
 from pipelines.plan import missing, retries
 from pipelines.recipe import Recipe
 from pipelines.stage import Heard, Unit
@@ -17,7 +18,7 @@ from pipelines.store import Store
 
 @dataclass
 class Summary:
-    """What a run did. `failed` names shards whose parts are still missing, with the reason."""
+    """What a run did. `failed` names shards whose parts are still missing, with the reason; `away` says why the store ended it."""
 
     shards: int = 0
     planned: int = 0
@@ -31,6 +32,7 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
+    away: str = ""
 
     @property
     def rate(self) -> float:
@@ -72,7 +74,7 @@ class Hunt:
         """What to try next, given how a probe ended; nothing once all is known."""
         self.pending -= 1
         tracks = probe.tracks or ()
-        if not isinstance(outcome, Lost):
+        if not isinstance(outcome, Lost) or outcome.blameless:
             return []
         if len(tracks) == 1:
             self.guilty[tracks[0]] = outcome.reason
@@ -94,9 +96,11 @@ def run(
 ) -> Summary:
     """Make every part that the recipe should have on the store and that is not there.
 
-    Resuming, adding an extractor and repeating a run are the same act. Ctrl-C ends it with `interrupted` set.
+    Resuming, adding an extractor and repeating a run are the same act. Ctrl-C ends it with `interrupted` set, and a store that is
+    no longer there with `away`.
 
     Args:
+        retry_rejects: try again whatever was rejected, and not only what could not be read.
         progress: called after each unit. told: too, with how the unit ended.
     Raises:
         StoreError: the store cannot be listed.
@@ -106,10 +110,10 @@ def run(
     store.sweep()
     units = missing(store, recipe, engine.device)
     before: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    if retry_rejects:
-        units += retries(store, recipe, engine.device)
-        for row in store.open_rejects():  # once, not for each unit that is tried again
-            before[row["track_id"]].append(row)
+    rejects = [row for row in store.open_rejects() if retry_rejects or row["error"] == "unreadable"]
+    units += retries(store, recipe, rejects, engine.device)
+    for row in rejects:
+        before[row["track_id"]].append(row)
     summary.planned = len(units)
     store.remember(recipe.model_dump(mode="json"), summary.variants)
     tries: Counter[tuple[str, str]] = Counter()
@@ -125,6 +129,9 @@ def run(
                 queue.extendleft(hunt.judge(unit, outcome))
                 if not hunt.pending:
                     queue.appendleft(hunt.verdict())
+            elif isinstance(outcome, Heard) and outcome.unread and not unit.tolerant:
+                tries[key] += 1
+                queue.append(replace(unit, tolerant=tries[key] >= recipe.run.max_retries))
             elif isinstance(outcome, Heard):
                 summary.add(outcome)
                 if unit.supplement:
@@ -133,11 +140,17 @@ def run(
                     heard.add(unit.shard)
                     unmade.update(row["track_id"] for row in outcome.rejects if row["stage"] == "augment")
             elif isinstance(outcome, Failed):
-                summary.failed[unit.part] = outcome.message
+                tries[key] += 1
+                if unit.device != "cpu" and tries[key] <= recipe.run.max_retries:
+                    queue.append(unit)  # a GPU that failed may do better in another process
+                else:
+                    summary.failed[unit.part] = outcome.message
             else:
                 tries[key] += 1
                 if tries[key] <= recipe.run.max_retries:
                     queue.append(unit)
+                elif outcome.blameless:
+                    summary.failed[unit.part] = outcome.reason
                 elif key in hunts:
                     summary.failed[unit.part] = f"{outcome.reason}, although each of its tracks alone can be heard"
                 else:
@@ -148,11 +161,15 @@ def run(
                 progress(summary)
             if told:
                 told(summary, unit, outcome)
+            if isinstance(outcome, Failed):
+                store.present()  # without its store every other shard would fail too
+        _forget(store, heard, unmade)
     except KeyboardInterrupt:
         summary.interrupted = True
+    except StoreError as error:
+        summary.away = str(error)
     finally:
         engine.close()
-    _forget(store, heard, unmade)
     summary.wall_seconds = time.monotonic() - began
     return summary
 

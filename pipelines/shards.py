@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _PIECES = 64
 # ... but not finer than this, or starting a shard would cost more than hearing it.
 _SHORTEST_SECONDS = 120.0
+# How fine is decided at the latest when this many tracks wait for it.
+_MOST_WAITING = 100_000
 
 _ID = TRACKS.get_field_index("track_id")
 _SECONDS = TRACKS.get_field_index("seconds")
@@ -33,7 +35,8 @@ class Shards:
     """Takes new tracks in order and publishes them, shard by shard, as parts of `tracks`.
 
     A shard holds at most `seconds` of sound, or one longer track. How fine to cut depends on how much there is; once
-    there is enough for full shards they are published as they fill, so that a scan that is killed has not worked in vain.
+    there is enough for full shards, or as much as should be held in memory, they are published as they fill, so that a
+    scan that is killed has not worked in vain.
     """
 
     def __init__(self, store: Store, seconds: float) -> None:
@@ -53,7 +56,7 @@ class Shards:
             self._place(row)
             return
         self._waiting.append(row)
-        if self._aim() == self._longest:
+        if self._aim() == self._longest or len(self._waiting) >= _MOST_WAITING:
             self._settle()
 
     def finish(self) -> None:

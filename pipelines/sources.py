@@ -6,39 +6,42 @@ import fnmatch
 import glob
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from extractors.remote import RemoteError, is_folder, listing, look, normal
 from extractors.uri import called_audio, is_local, is_uri, printable, to_path, to_uri, without_secrets
+from pipelines.buckets import check_endpoint
 from pipelines.entries import Entry, Problem, local_entry, walk
+from pipelines.ledger import Ledger
 from pipelines.manifest import EXTENSIONS as MANIFESTS
-from pipelines.manifest import SourceError, rows
+from pipelines.manifest import SourceError, Words, rows
 
 
 @dataclass
 class Listing:
     """What the sources hold.
 
-    entries: by uri.
+    ledger: takes the files.
     skipped: files in folders that are not called like audio.
     covers: one test per folder or pattern: would it list this uri if the file were there?
     """
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
     covers: list[Callable[[str], bool]] = field(default_factory=list)
 
     def add(self, entries: Iterable[Entry | None]) -> None:
-        """Take entries in; None counts as skipped. A manifest's words win over a listing without."""
+        """Take entries in; None counts as skipped."""
+        self.ledger.add(self._not_skipped(entries))
+
+    def _not_skipped(self, entries: Iterable[Entry | None]) -> Iterator[Entry]:
         for entry in entries:
             if entry is None:
                 self.skipped += 1
-                continue
-            before = self.entries.get(entry.uri)
-            if before is None or (before.words is None and entry.words is not None):
-                self.entries[entry.uri] = entry
+            else:
+                yield entry
 
 
 def find(sources: Sequence[str]) -> Listing:
@@ -55,6 +58,7 @@ def find(sources: Sequence[str]) -> Listing:
             _find_local(source, found)
             continue
         try:
+            check_endpoint()
             _find_remote(without_secrets(source), found)
         except FileNotFoundError:
             raise SourceError(f"{source!r}: there is nothing at this address") from None
@@ -74,14 +78,18 @@ def _find_local(source: str, found: Listing) -> None:
         else:
             found.add([local_entry(path)])
     elif glob.has_magic(path) and not is_uri(source):
-        matched = sorted(glob.glob(path, recursive=True, include_hidden=True))
-        if not matched:
+        matched = glob.iglob(path, recursive=True, include_hidden=True)
+        first = next(matched, None)
+        if first is None:
             raise SourceError(f"{printable(source)}: matches nothing")
-        for each in matched:
-            found.add(walk(each) if os.path.isdir(each) else [local_entry(each) if called_audio(each) else None])
+        found.add(entry for each in itertools.chain([first], matched) for entry in _matched(each))
         found.covers.append(_matching(path))
     else:
         raise SourceError(f"{printable(source)}: no such file or folder")
+
+
+def _matched(path: str) -> Iterable[Entry | None]:
+    return walk(path) if os.path.isdir(path) else [local_entry(path) if called_audio(path) else None]
 
 
 def _find_remote(source: str, found: Listing) -> None:
@@ -116,18 +124,21 @@ def _is_pattern(uri: str) -> bool:
 
 
 def _read_manifest(uri: str, found: Listing) -> None:
-    for reference, words in rows(uri, found.notes):
-        if is_local(reference):
-            found.add([local_entry(to_path(reference), words)])
-        else:
-            try:
-                without_secrets(reference)
-            except ValueError as error:
-                raise SourceError(f"{printable(uri)}: {error}") from None
-            try:
-                found.add([Entry(normal(reference), words=words)])
-            except RemoteError as error:
-                found.add([Entry(printable(reference), words=words, problem=Problem("unreadable", str(error), "correct the uri"))])
+    found.add(_referred(uri, reference, words) for reference, words in rows(uri, found.notes))
+
+
+def _referred(uri: str, reference: str, words: Words) -> Entry:
+    """What a row of the manifest at `uri` names."""
+    if is_local(reference):
+        return local_entry(to_path(reference), words)
+    try:
+        without_secrets(reference)
+    except ValueError as error:
+        raise SourceError(f"{printable(uri)}: {error}") from None
+    try:
+        return Entry(normal(reference), words=words)
+    except RemoteError as error:
+        return Entry(printable(reference), words=words, problem=Problem("unreadable", str(error), "correct the uri"))
 
 
 def _under(folder: str) -> Callable[[str], bool]:

@@ -21,6 +21,7 @@ from extractors import audio, uri
 from extractors.batch import Batch
 from extractors.clip import Clip
 from extractors.extractor import Extractor, Live
+from pipelines.blame import Late, away, confirm
 from pipelines.part import PartWriter
 from pipelines.recipe import Recipe
 from pipelines.rows import footed, keys, to_arrow
@@ -50,6 +51,7 @@ class Unit:
     poison: track_id to reason, for tracks that are known to end their worker.
     dry: compute and write nothing, to find out who ends the worker.
     supplement: the rows go to a part beside the shard's own, because that one exists without these tracks.
+    tolerant: a file that its storage does not give is a reject; otherwise nothing is made, and it is tried again.
     """
 
     store: str
@@ -62,6 +64,7 @@ class Unit:
     poison: tuple[tuple[str, str], ...] = ()
     dry: bool = False
     supplement: bool = False
+    tolerant: bool = False
 
     @property
     def part(self) -> str:
@@ -78,7 +81,10 @@ class Unit:
 
 @dataclass
 class Heard:
-    """What came of a unit: a few numbers, cheap to send back. seconds: of the clips themselves; views: clips' own included."""
+    """What came of a unit: a few numbers, cheap to send back. seconds: of the clips themselves; views: clips' own included.
+
+    unread: of files that their storage did not give, a message each.
+    """
 
     tracks: int = 0
     clips: int = 0
@@ -86,15 +92,18 @@ class Heard:
     seconds: float = 0.0
     bytes: int = 0
     rejects: list[dict[str, Any]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def hear(unit: Unit) -> Heard:
     """Make the parts of one shard.
 
     Returns:
-        The counts, after every part and the rejects are safely stored.
+        The counts, after every part and the rejects are safely stored. A unit that is not tolerant stops at the first
+        file that its storage does not give, with nothing stored.
     Raises:
         StoreError: the store cannot be written.
+        OSError: the storage gives none of the shard's files.
     """
     heard = Heard()
     store = Store(unit.store)
@@ -148,6 +157,8 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfin
     with contextlib.ExitStack() as stack:
         writers: dict[str, PartWriter] = {}
         if not unit.dry:
+            if store.local:
+                store.present()  # or folders would be made anew where its disk was mounted, and hidden by it later
             for table in unit.tables:
                 schema = footed(unit.recipe, table, variants[table])
                 writers[table] = stack.enter_context(store.writer(table, unit.part, schema, variants[table]))
@@ -162,7 +173,7 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfin
                 if table == "views":
                     rows = view_rows(batch, key_columns)
                 else:
-                    values = lives[table](distinct)
+                    values = _values(lives[table], distinct, unit.device)
                     if unit.dry:
                         continue
                     rows = key_columns
@@ -171,6 +182,10 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfin
                         rows = rows.append_column(column.name, array if distinct is batch else array.take(pa.array(where)))
                 if not unit.dry:
                     writers[table].append(rows.cast(writers[table].schema))
+        if heard.unread and not unit.tolerant:
+            return heard
+        if len(heard.unread) == heard.tracks > 0 and not unit.supplement:
+            raise OSError(f"none of its {heard.tracks} recordings can be read: {heard.unread[0]}")
         # Rejects go first: a part that is there says that its shard is done, its failures included.
         if not unit.dry:
             store.reject(heard.rejects)
@@ -205,7 +220,10 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
         heard.tracks += 1
         if track["track_id"] in poison:
             reason = poison[track["track_id"]]
-            remedy = "convert the file with another program and scan again, or run with --retry-rejects after an upgrade"
+            remedy = (
+                "convert the file with another program and scan again, or run with --retry-rejects after an upgrade; "
+                "if it only needs more time or memory, raise run.deadline_seconds or run.memory_gb first"
+            )
             heard.rejects.append(_reject(track, "poison", f"{reason} while this file was heard", remedy))
             continue
         try:
@@ -216,11 +234,17 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
         except audio.AudioError as error:
             heard.rejects.append(_reject(track, error.kind, str(error), error.remedy))
         except OSError as error:
-            if error.errno in EXHAUSTED:
-                raise  # the machine's fault and not the file's: the shard is to be made another time
-            kind = "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
+            # The machine's fault and not the file's, or one that comes too late to leave it out: the shard is to be made another time.
+            if error.errno in EXHAUSTED or (unit.tolerant and isinstance(error, Late)):
+                raise
             message = f"{track['uri']!r}: {error.strerror or error}"
-            heard.rejects.append(_reject(track, kind, message, "restore the file and run with --retry-rejects"))
+            if isinstance(error, FileNotFoundError) and not away(store, track["uri"]):
+                heard.rejects.append(_reject(track, "vanished", message, "restore the file and run with --retry-rejects"))
+                continue
+            heard.unread.append(uri.printable(message))
+            if not unit.tolerant:
+                return
+            heard.rejects.append(_reject(track, "unreadable", message, "see that this machine may read it; the next run tries it again"))
 
 
 def _with_views(
@@ -257,13 +281,25 @@ def _track_clips(track: Mapping[str, Any], path: str, recipe: Recipe) -> Generat
     counted = _Kept(source)
     held: deque[Clip] = deque()
     samples = 0
-    for clip in counted:
-        held.append(clip)
-        samples += len(clip.samples)
-        if track["seconds"] > WHOLE_SECONDS or samples > WHOLE_SAMPLES:
-            yield from _emptied(held)
+    streams = False
+    try:
+        for clip in counted:
+            held.append(clip)
+            samples += len(clip.samples)
+            if track["seconds"] > WHOLE_SECONDS or samples > WHOLE_SAMPLES:
+                streams = True
+                yield from _emptied(held)
+        short = audio.truncated(audio.probe(path), counted.value or 0)
+        if short:
+            confirm(path, track["track_id"], counted.value or 0, streams)
+    except audio.AudioError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        if error.kind != "changed":
+            confirm(path, track["track_id"], None, streams)
+        raise
     yield from _emptied(held)
-    if audio.truncated(audio.probe(path), counted.value or 0):
+    if short:
         decoded = (counted.value or 0) / track["sample_rate"]
         message = f"{track['uri']!r}: ends after {decoded:.2f} of {track['seconds']:.2f} s; what there is was kept"
         return [_reject(track, "truncated", message, "copy the file again from its source, then scan")]
@@ -311,6 +347,16 @@ def _reject(track: Mapping[str, Any], kind: str, message: str, remedy: str, stag
 
 def _wanted(unit: Unit) -> dict[str, Extractor]:
     return {table: extractor for table, extractor in unit.recipe.tables().items() if table in unit.tables}
+
+
+def _values(live: Live, batch: Batch, device: str) -> Mapping[str, Any]:
+    """What an extractor hears. A GPU may fail for once, for want of memory or by a hiccup, and is asked again."""
+    try:
+        return live(batch)
+    except RuntimeError:
+        if device == "cpu":
+            raise
+    return live(batch)
 
 
 # Opened extractors, one set for each thread: an engine's worker is a thread or a process, and neither should share a

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipelines.buckets import check_endpoint
 from pipelines.part import PartWriter, StoreError, publish, unfinished
 
 if TYPE_CHECKING:
@@ -51,15 +52,24 @@ class Store:
     Args:
         root: a folder, or a URI that pyarrow or fsspec opens (s3://, gs://, memory://).
     Raises:
-        StoreError: the root is a file, or no filesystem is known for its scheme.
+        StoreError: the root is a file, or cannot be reached, or no filesystem is known for its scheme.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root)
         self.filesystem, self.base = _filesystem(self.root)
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
-        if self.filesystem.get_file_info(self.base).type == pafs.FileType.File:
+        try:
+            kind = self.filesystem.get_file_info(self.base).type
+        except OSError as error:
+            raise StoreError(f"{self.root}: cannot be reached ({error})") from error
+        if kind == pafs.FileType.File:
             raise StoreError(f"{self.root}: a store is a folder, and this is a file")
+        if kind == pafs.FileType.NotFound and self.filesystem.type_name == "s3":
+            bucket = self.base.partition("/")[0]
+            with contextlib.suppress(OSError):  # keys may know the folder and not the bucket
+                if self.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
+                    raise StoreError(f"{self.root}: there is no bucket {bucket!r}; make it, or mend the address")
 
     # What parts there are
 
@@ -75,8 +85,13 @@ class Store:
                 found: Iterable[str] = os.listdir(folder)
             except FileNotFoundError:
                 return []
+            except OSError as error:
+                raise StoreError(f"{self.root}: cannot be listed ({error.strerror})") from error
         else:
-            infos = self.filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+            try:
+                infos = self.filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+            except OSError as error:
+                raise StoreError(f"{self.root}: cannot be listed ({error})") from error
             found = (info.base_name for info in infos)
         return sorted(name[:-8] for name in found if name.endswith(".parquet") and not name.startswith("."))
 
@@ -86,6 +101,20 @@ class Store:
         return [f"{folder}/{name}.parquet" for name in self.names(table, variant)]
 
     # Writing
+
+    def present(self) -> None:
+        """See that the store with its catalogue is there.
+
+        Raises:
+            StoreError: it is not, as when its disk was unmounted: what is left in its place is an empty folder, or none.
+        """
+        folder = self.folder("tracks")
+        try:
+            there = os.path.isdir(folder) if self.local else self.filesystem.get_file_info(folder).type != pafs.FileType.NotFound
+        except OSError as error:
+            raise StoreError(f"{self.root}: does not answer ({error}); the same command goes on once it does") from error
+        if not there:
+            raise StoreError(f"{self.root}: the store is no longer there; bring it back and give the same command again")
 
     def writer(self, table: str, name: str, schema: pa.Schema, variant: str = "") -> PartWriter:
         """An open part; nothing is visible before its `publish`."""
@@ -117,10 +146,14 @@ class Store:
         if not names:
             return None
         paths = [f"{self.folder(table)}/{name}.parquet" for name in names]
-        if len(paths) == 1:  # a shard's tracks, read for every unit: a third of the time that a data set of one file takes
-            with self.filesystem.open_input_file(paths[0]) as file:
-                return pq.ParquetFile(file).read(columns=list(columns) if columns else None, use_threads=False)
-        return pq.ParquetDataset(paths, filesystem=self.filesystem).read(columns=list(columns) if columns else None)
+        wanted = list(columns) if columns else None
+        try:
+            if len(paths) == 1:  # a shard's tracks, read for every unit: a third of the time that a data set of one file takes
+                with self.filesystem.open_input_file(paths[0]) as file:
+                    return pq.ParquetFile(file).read(columns=wanted, use_threads=False)
+            return pq.ParquetDataset(paths, filesystem=self.filesystem).read(columns=wanted)
+        except OSError as error:
+            raise StoreError(f"{self.root}: {table} cannot be read ({error.strerror or error})") from error
 
     def tables(self) -> dict[str, list[str]]:
         """Each table's variants; [""] for the plain ones."""
@@ -156,32 +189,42 @@ class Store:
 
     def remember(self, recipe: Mapping[str, Any], variants: Mapping[str, str]) -> None:
         """Note a recipe and the variants of the tables that it fills."""
-        note = {"at": datetime.now(UTC).isoformat(), "tables": dict(variants), "recipe": dict(recipe)}
+        # A clock that was set back must not make the latest run an earlier one.
+        at = max([datetime.now(UTC).isoformat(), *(_later(note["at"]) for note in self._notes())])
+        note = {"at": at, "tables": dict(variants), "recipe": dict(recipe)}
         name = hashlib.sha256(json.dumps(note["tables"], sort_keys=True).encode()).hexdigest()[:16]
         publish(self.filesystem, f"{self.folder('recipes')}/{name}.json", json.dumps(note, indent=1).encode())
 
     def current(self) -> dict[str, str]:
         """The variant of each table in the latest run that filled it."""
+        current: dict[str, str] = {}
+        for note in sorted(self._notes(), key=lambda each: str(each["at"])):
+            current.update(note["tables"])
+        return current
+
+    def _notes(self) -> list[dict[str, Any]]:
         notes = []
         for info in self.filesystem.get_file_info(pafs.FileSelector(self.folder("recipes"), allow_not_found=True)):
             if info.base_name.endswith(".json") and not info.base_name.startswith("."):
                 with self.filesystem.open_input_file(info.path) as file:
                     notes.append(json.loads(file.read()))
-        current: dict[str, str] = {}
-        for note in sorted(notes, key=lambda each: str(each["at"])):
-            current.update(note["tables"])
-        return current
+        return notes
 
     # Failures are rows
 
     def reject(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Note failures (uri, stage, track_id, error, message, remedy); an empty error means that an older one is mended."""
+        """Note failures (uri, stage, track_id, error, message, remedy); an empty error means that an older one is mended.
+
+        A row with the time `at` of an older one, whose last word it is to be, is later than that, whatever the clock says.
+        """
         if not rows:
             return
         # The same failures, found again by a repeated run, replace their own part instead of piling up.
         key = json.dumps([[row.get(name) or "" for name in REJECTS.names[:-1]] for row in rows])
         now = datetime.now(UTC)
-        table = pa.Table.from_pylist([{**row, "at": now} for row in rows], schema=REJECTS)
+        later = timedelta(microseconds=1)
+        said = [{**row, "at": max(now, row["at"] + later) if row.get("at") else now} for row in rows]
+        table = pa.Table.from_pylist(said, schema=REJECTS)
         self.publish("rejects", hashlib.sha256(key.encode()).hexdigest()[:16], table)
 
     def open_rejects(self) -> list[dict[str, Any]]:
@@ -223,6 +266,10 @@ class Store:
             yield
 
 
+def _later(at: str) -> str:
+    return (datetime.fromisoformat(at) + timedelta(microseconds=1)).isoformat()
+
+
 def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in root:
         return pafs.LocalFileSystem(), os.path.abspath(root)
@@ -230,6 +277,7 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
 
     try:
         without_secrets(root)
+        check_endpoint()
     except ValueError as error:
         raise StoreError(str(error)) from None
     try:

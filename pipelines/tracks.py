@@ -1,14 +1,14 @@
-"""What the catalogue holds: the columns of `tracks` and `aliases`, and which recording lies where."""
+"""What the catalogue holds: the columns of `tracks` and `aliases`, and which recordings have moved."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+import functools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
-
-from pipelines.manifest import Words
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 if TYPE_CHECKING:
     from pipelines.store import Store
@@ -57,79 +57,47 @@ class Held(NamedTuple):
     present: bool
 
 
-class Known:
-    """Everything that earlier scans found.
-
-    holds: by uri, the latest word on it.
-    ids: of all tracks.
-    at: the time to write on new rows, later than on all before.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.holds: dict[str, Held] = {}
-        self.ids: set[str] = set()
-        self.at = datetime.now(UTC)
-        columns = [name for name in ALIASES.names if name != "present"]
-        tracks, aliases = store.read("tracks", columns), store.read("aliases")
-        if tracks is None:
-            return
-        said = tracks.append_column("present", pa.array([True] * len(tracks)))
-        if aliases is not None:
-            said = pa.concat_tables([said.select(ALIASES.names), aliases.select(ALIASES.names)]).sort_by("scanned_at")
-        for batch in said.select(["uri", *Held._fields]).to_batches(max_chunksize=10_000):
-            values = [column.to_pylist() for column in batch.columns]
-            self.ids.update(values[1])  # a million names twice would be seventy megabytes
-            self.holds.update((uri, Held(*rest)) for uri, *rest in zip(*values, strict=True))
-        # A clock set back must not make new rows older than what they replace.
-        self.at = max(self.at, said["scanned_at"][len(said) - 1].as_py() + timedelta(microseconds=1))
-
-    def places(self, track_ids: Iterable[str]) -> dict[str, list[str]]:
-        """Where tracks lie, by the latest word: every uri, sorted."""
-        found: dict[str, list[str]] = {track_id: [] for track_id in track_ids}
-        for uri in sorted(uri for uri, held in self.holds.items() if held.present and held.track_id in found):
-            found[self.holds[uri].track_id].append(uri)
-        return found
-
-
 def moved(store: Store) -> dict[str, str]:
     """Where to find the tracks that no longer lie at their `uri` in `tracks` but, by a later scan, elsewhere.
+
+    Memory grows with `aliases`, and `tracks` are passed over once for a catalogue, however many of its files have left.
 
     Returns:
         track_id to uri; empty for most stores.
     """
-    if not store.names("aliases"):
-        return {}
-    known = Known(store)
-    left = {track_id for track_id, uri in _first_places(store) if not _there(known.holds[uri], track_id)}
-    return {track_id: uris[0] for track_id, uris in known.places(left).items() if uris}
+    aliases = tuple(store.names("aliases"))
+    return _moved(store.root, aliases, tuple(store.names("tracks"))) if aliases else {}
 
 
-def stored_words(store: Store) -> dict[str, Words]:
-    """What `tracks` says of each recording, by track_id."""
-    tracks = store.read("tracks", ["track_id", *Words._fields])
-    if tracks is None:
+@functools.lru_cache(maxsize=1)
+def _moved(root: str, alias_parts: tuple[str, ...], track_parts: tuple[str, ...]) -> dict[str, str]:
+    from pipelines.store import Store
+
+    store = Store(root)
+    aliases = store.read("aliases", ["uri", "track_id", "present", "scanned_at"], alias_parts)
+    if aliases is None or not track_parts:
         return {}
-    return dict(zip(tracks["track_id"].to_pylist(), map(Words, *(_shared(tracks[name]) for name in Words._fields)), strict=True))
+    # Only a track with an alias can have moved, and only the words on its places tell.
+    candidates = pc.unique(aliases.filter(aliases["present"])["track_id"])
+    tracks = store.table("tracks").dataset
+    first = {row["track_id"]: row["uri"] for row in _where(tracks, ["track_id", "uri"], "track_id", candidates)}
+    uris = pa.array({*first.values(), *aliases["uri"].to_pylist()}, pa.string())
+    words = [{**row, "present": True} for row in _where(tracks, ["uri", "track_id", "scanned_at"], "uri", uris)] + aliases.to_pylist()
+    latest = {row["uri"]: row for row in sorted(words, key=lambda row: row["scanned_at"])}
+    lies: dict[str, str] = {}
+    for uri, row in sorted(latest.items(), reverse=True):
+        if row["present"]:
+            lies[row["track_id"]] = uri
+    left = {track_id for track_id, uri in first.items() if not (latest[uri]["present"] and latest[uri]["track_id"] == track_id)}
+    return {track_id: uri for track_id, uri in lies.items() if track_id in left}
+
+
+def _where(tracks: pads.Dataset, columns: list[str], column: str, values: pa.Array) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = tracks.to_table(columns=columns, filter=pads.field(column).isin(values)).to_pylist()
+    return rows
 
 
 def table(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     """Rows, each a tuple in the schema's order, as a table."""
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     return pa.Table.from_arrays([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema)
-
-
-def _shared(column: pa.ChunkedArray) -> Iterator[str | None]:
-    """A column's values, equal ones the same object: a million recordings have few artists."""
-    encoded = column.combine_chunks().dictionary_encode()
-    values = [*encoded.dictionary.to_pylist(), None]
-    return map(values.__getitem__, encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False).tolist())
-
-
-def _there(held: Held, track_id: str) -> bool:
-    return held.present and held.track_id == track_id
-
-
-def _first_places(store: Store) -> Iterator[tuple[str, str]]:
-    tracks = store.read("tracks", ["track_id", "uri"])
-    if tracks is not None:
-        yield from zip(tracks["track_id"].to_pylist(), tracks["uri"].to_pylist(), strict=True)

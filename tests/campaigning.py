@@ -21,6 +21,16 @@ QUESTIONS = (
     Question(name="key", kind="key", text="Which key?", choices=("C major", "A minor"), required=True),
     Question(name="voice", kind="singing_voice", text="Where is singing?", regions=True),
 )
+# A campaign's file as far as its first question, to which a test adds the rest.
+MOODS = """
+name = "moods"
+title = "Moods"
+[[questions]]
+name = "mood"
+kind = "tag.mood"
+text = "Which moods?"
+choices = ["calm", "wild"]
+"""
 
 
 def choose(name: str, *choices: str) -> dict[str, Any]:

@@ -11,7 +11,10 @@ import torch
 
 
 class Poison(torch.nn.Module):
-    """A clip whose peak is 0.9 crashes the process, one of 0.7 hangs it, one of 0.8 hangs every thread of it; others give their peak."""
+    """A clip whose peak is 0.9 crashes the process, one of 0.7 hangs it, one of 0.8 hangs every thread of it; one of 0.6 takes memory.
+
+    Others give their peak. What is taken ends at 2 GB, where the clip passes as if nothing were: the test fails, and not the machine.
+    """
 
     def forward(self, wave: torch.Tensor) -> torch.Tensor:
         """(clips, samples) to (clips, 1)."""
@@ -22,6 +25,11 @@ class Poison(torch.nn.Module):
             time.sleep(3600)
         if bool(((peaks > 0.78) & (peaks < 0.82)).any()):
             ctypes.PyDLL(None).sleep(3600)  # holds Python's lock
+        if bool(((peaks > 0.58) & (peaks < 0.62)).any()):
+            taken = []
+            for _ in range(100):
+                taken.append(torch.ones(5_000_000))
+                time.sleep(0.02)
         return peaks
 
 
@@ -46,4 +54,19 @@ class Mortal(torch.nn.Module):
         self.batches += 1
         if self.batches == 8:
             os.kill(os.getpid(), signal.SIGKILL)
+        return wave.abs().amax(dim=1, keepdim=True)
+
+
+class Third(torch.nn.Module):
+    """Fails at every third batch that it is given, as a GPU does for want of memory; the same again passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        """(clips, samples) to (clips, 1)."""
+        self.batches += 1
+        if self.batches % 3 == 0:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return wave.abs().amax(dim=1, keepdim=True)

@@ -20,8 +20,8 @@ from pipelines.studio.postgres import INSTALL, installations
 from pipelines.studio.server import Studio
 from pipelines.studio.session import Session
 
-# Nobody needs a test's data after a power cut.
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# Nobody needs a test's data after a power cut, and compiling a query takes longer than any query of a test.
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "jit=off")
 
 
 @dataclass(frozen=True)

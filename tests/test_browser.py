@@ -7,25 +7,33 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
+import httpx
 import numpy as np
 import pytest
 
 from annotation.label_studio import Studio
-from annotation.labels import Label
+from annotation.labels import Label, from_rows
 from annotation.pull import pull
 from annotation.revisions import NOTHING
 from annotation.statements import labels
 from annotation.sync import apply
-from annotation.task import Task
+from annotation.task import Task, campaign_line
 from pipelines.campaigns.asked import wanted
-from pipelines.clips.links import Keys
+from pipelines.campaigns.cli import CHANGES
+from pipelines.cli import main
+from pipelines.clips.links import Keys, expiry
 from pipelines.clips.server import server
+from pipelines.store import Store
+from tests.buckets import KEY, SECRET, TOKEN, enter, holding, new_bucket, s3_server
+from tests.campaigning import choose
 from tests.studio import Account, RunningStudio
-from tests.test_backend import MODEL, PATCH, SECONDS, make_desk, running
+from tests.test_backend import MODEL, PATCH, SECONDS, make_desk, running, tones
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -230,3 +238,105 @@ def said_of(task: Task, found: Iterable[Label]) -> list[tuple[str, str, float | 
     mine = [label for label in found if label.clip_id == task.clip_id]
     assert {(label.track_id, label.author_kind) for label in mine} == {(task.track_id, "person")}
     return sorted((label.kind, label.value, label.start, label.duration) for label in mine)
+
+
+BUCKET_CAMPAIGN = """
+name = "{name}"
+title = "{name}"
+[[questions]]
+name = "mood"
+kind = "tag.mood"
+text = "Which mood?"
+choices = ["calm", "happy"]
+[clips]
+seconds = 10.0
+[audio]
+format = "mp3"
+{more}
+"""
+
+
+def test_clips_in_a_bucket_are_heard_by_links_that_are_renewed_and_no_answer_is_lost(
+    page: Any, studio: RunningStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, door, name = tmp_path / "campaign", Studio(studio.url, studio.token), f"g-{uuid4().hex[:8]}"
+    folder.mkdir()
+    tones(folder / "low.wav", 20.0, 220, 277.2, 329.6)
+    (folder / "token").write_text(studio.token)
+    file, person = folder / "campaign.toml", studio.account("listener")
+    with s3_server() as endpoint:
+        enter(monkeypatch, endpoint)
+        bucket = new_bucket(endpoint)
+        bucket.upload_file(str(folder / "low.wav"), "deep/low.wav")
+        store = f"s3://{bucket.name}/store"
+        said: list[str] = []
+
+        def earmark(command: str, code: int = 0) -> str:
+            place = ("--store", store, "--url", studio.url, "--token-file", str(folder / "token"))
+            assert main(["campaign", command, str(file), *place]) == code
+            said.extend(capfd.readouterr())
+            return said[-2]
+
+        assert main(["scan", f"s3://{bucket.name}/deep", "--store", store]) == 0
+        file.write_text(BUCKET_CAMPAIGN.format(name=name, more="expires_hours = 0.0003"))
+        try:
+            # Links of a second, and rules that let nobody in.
+            assert "its link ends at" in earmark("preflight", code=1)
+            assert "links end with the session that signs them" in earmark("plan", code=CHANGES)
+            earmark("apply")
+            project = door.project(name)[0]
+            before = door.index(project)
+            first = door.annotate(before[0].id, [choose("mood", "calm")], lead_time=5.0)["id"]
+
+            # Links of seven days take their place, and nothing else changes.
+            file.write_text(BUCKET_CAMPAIGN.format(name=name, more=""))
+            lines = earmark("preflight", code=1).splitlines()
+            way = f"so browsers keep the sound from {studio.url}; allow GET from there in the bucket's CORS rules"
+            assert [way in line for line in lines] == [False, True, True]
+            rules = {"AllowedOrigins": [studio.url], "AllowedMethods": ["GET", "HEAD"], "AllowedHeaders": ["*"]}
+            bucket.Cors().put(CORSConfiguration={"CORSRules": [rules]})
+            assert earmark("preflight").startswith("2 of 2 clips were heard as a browser would")
+            assert "2 tasks changed" in earmark("apply")
+            assert "nothing to do" in earmark("plan")
+            after = door.index(project)
+            assert [(each.id, each.ext_id, each.answers) for each in after] == [
+                (each.id, each.ext_id, answers) for each, answers in zip(before, (1, 0), strict=True)
+            ]
+            assert [each["id"] for task in door.tasks(project, [before[0].id]) for each in task["annotations"]] == [first]
+
+            # The clip that nobody has answered yet plays, and where somebody clicks.
+            editor = Editor(page, tmp_path)
+            editor.sign_in(studio.url, person)
+            editor.begin(studio.url, project)
+            editor.listen()
+            link = editor.sound("src")
+            assert link == after[1].data["audio"]
+            assert expiry(link) > datetime.now(UTC) + timedelta(days=6)
+            assert editor.sound("duration") == pytest.approx(SECONDS, abs=0.05)
+            assert "8.00" in editor.page.evaluate(SEEK, 8.0)
+            answer = httpx.get(link, headers={"Origin": studio.url, "Range": "bytes=1000-1999"})
+            assert (answer.status_code, len(answer.content), answer.headers["content-type"]) == (206, 1000, "audio/mpeg")
+            assert answer.headers["access-control-allow-origin"] == studio.url
+            editor.choose("happy")
+            editor.submit()
+            assert "2 new answers" in earmark("pull")
+            found = from_rows(Store(store).read("labels"))
+            assert {(label.clip_id, label.kind, label.value) for label in found} == {
+                (str(after[0].data["clip_id"]), "tag.mood", "calm"),
+                (str(after[1].data["clip_id"]), "tag.mood", "happy"),
+            }
+            assert person.email in {label.author for label in found}
+            secrets = (SECRET, KEY, TOKEN, quote(TOKEN, safe=""), "X-Amz-Signature")
+            assert not [secret for secret in secrets if secret in "".join(said)]
+            assert not holding(secrets, folder)
+            assert not [each.key for each in bucket.objects.all() if any(word.encode() in each.get()["Body"].read() for word in secrets)]
+        finally:
+            for project_id in {each.id for each in door.projects(campaign_line(name))}:
+                door.delete_project(project_id)
+
+
+SEEK = """second => new Promise(done => {
+    const sound = document.querySelector('[data-testid=waveform-audio]');
+    sound.onseeked = () => done(sound.currentTime.toFixed(2));
+    sound.currentTime = second;
+})"""

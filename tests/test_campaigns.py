@@ -14,19 +14,10 @@ from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.catalog import scan
 from pipelines.part import StoreError
 from pipelines.store import Store
+from tests.campaigning import MOODS
 from tests.collection import tone, tones
 
-CAMPAIGN = """
-name = "moods"
-title = "Moods"
-[[questions]]
-name = "mood"
-kind = "tag.mood"
-text = "Which mood?"
-choices = ["calm", "wild"]
-[clips]
-seconds = 2.0
-"""
+CAMPAIGN = MOODS + "[clips]\nseconds = 2.0\n"
 
 
 @pytest.fixture
@@ -140,10 +131,11 @@ def test_views_that_were_never_made_are_asked_for_by_name(store: Store) -> None:
         excerpts(desk(store, "views = true\n"))
 
 
-def test_a_store_in_a_bucket_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_campaign_on_a_bucket_is_kept_beside_its_file(tmp_path: Path) -> None:
     (tmp_path / "campaign.toml").write_text(CAMPAIGN)
-    with pytest.raises(StoreError, match="campaigns keep what people said on a local disk"):
-        open_desk(tmp_path / "campaign.toml", Store("memory://store"))
+    found = open_desk(tmp_path / "campaign.toml", Store("memory://store"))
+    found.remember_more({"x": 2})
+    assert (found.folder, found.more()) == (tmp_path / "campaigns" / found.campaign.name, {"x": 2})
 
 
 def test_a_lead_is_told_what_became_of_clips_and_that_known_answers_reach_nobody_else(store: Store) -> None:

@@ -6,10 +6,12 @@ import hashlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tracemalloc
 import wave
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
@@ -22,13 +24,18 @@ import soundfile
 from mutagen.id3 import TALB, TCOP, TIT2, TPE1
 
 import pipelines.catalog
+import pipelines.ledger
+import pipelines.shards
+from extractors.audio import AudioInfo
 from extractors.clip import track_id
 from extractors.uri import to_path, to_uri
 from pipelines.catalog import retry, scan
-from pipelines.manifest import SourceError
+from pipelines.entries import Entry
+from pipelines.identify import Identity
+from pipelines.manifest import SourceError, Words
 from pipelines.part import StoreError
 from pipelines.shards import Shards
-from pipelines.store import Store
+from pipelines.store import REJECTS, Store
 from pipelines.tracks import TRACKS, moved
 
 RATE = 8000
@@ -218,6 +225,17 @@ def test_a_shard_holds_an_hour_and_a_longer_track_stands_alone(store: Store) -> 
     assert sorted((len(seconds), sum(seconds)) for seconds in sizes) == [(1, 1.0), (1, 9000.0)] + [(100, 3600.0)] * 64
 
 
+def test_of_many_tiny_clips_no_more_wait_for_their_shard_than_fit_in_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines.shards, "_MOST_WAITING", 3000)
+    shards = Shards(store, 3600)
+    for number in range(7300):
+        known = {"track_id": f"{number:06}", "uri": f"/{number}", "seconds": 0.1}
+        shards.add(tuple(known.get(name) for name in TRACKS.names))
+    assert len(store.names("tracks")) == 6, "two minutes each, as finer ones would cost more to start than to hear"
+    shards.finish()
+    assert sorted(store.read("tracks", names=[name]).num_rows for name in store.names("tracks")) == [100] + [1200] * 6
+
+
 def test_what_is_no_sound_is_rejected_and_its_neighbours_live(store: Store, music: Path) -> None:
     tone(music / "good.wav")
     (music / "empty.wav").touch()
@@ -263,6 +281,15 @@ def test_a_mended_file_is_taken_and_a_removed_one_forgotten(store: Store, music:
     tone(music / "a.wav")
     (music / "b.wav").unlink()
     assert scan(store, [str(music)]).new == 1
+    assert rejects(store) == {}
+
+
+def test_a_file_that_was_rejected_before_the_clock_was_set_back_is_mended_all_the_same(store: Store, music: Path) -> None:
+    path = tone(music / "a.wav")
+    said = {"uri": str(path), "stage": "scan", "error": "empty", "at": datetime(2100, 1, 1, tzinfo=UTC)}
+    store.publish("rejects", "0", pa.Table.from_pylist([said], schema=REJECTS))
+    assert rejects(store) == {str(path): "empty"}
+    scan(store, [str(music)])
     assert rejects(store) == {}
 
 
@@ -489,7 +516,7 @@ def test_a_scan_killed_half_way_and_repeated_ends_in_the_same_tracks(music: Path
     code = """
 import os, signal, sys
 from pipelines.catalog import scan
-from pipelines.store import Store
+from pipelines.store import REJECTS, Store
 def progress(done, total):
     if done == 40:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -575,3 +602,68 @@ def test_progress_counts_every_file(store: Store, music: Path) -> None:
     seen: list[tuple[int, int]] = []
     scan(store, [str(music)], progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 5) for done in range(1, 6)]
+
+
+def test_memory_does_not_grow_with_the_number_of_files(store: Store, music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def identified(entry: Entry, held: object = None) -> Identity:
+        info = AudioInfo(format="wav", seconds=240.0, sample_rate=RATE, channels=1)
+        return Identity(entry.bytes or 0, hashlib.sha256(entry.uri.encode()).hexdigest(), entry.modified, info, Words(), None)
+
+    monkeypatch.setattr(pipelines.catalog, "identify", identified)
+    monkeypatch.setattr(pipelines.ledger, "_AT_ONCE", 50)
+    scan(store, [])  # imports
+    peaks = {}
+    for count in (300, 900):
+        for number in range(count):
+            (music / f"{number}.wav").touch()
+        for again in (False, True):
+            tracemalloc.start()
+            report = scan(Store(store.root + str(count)), [str(music)], shard_hours=0.3)
+            peaks[count, again] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert (report.new, report.known) == ((0, count) if again else (count, 0))
+    # A file was once a kilobyte of Python objects for the listing, and half of one for what was known.
+    assert peaks[900, False] < peaks[300, False] + 150_000
+    assert peaks[900, True] < peaks[300, True] + 150_000
+
+
+def test_a_full_temporary_folder_is_one_clear_error(store: Store, music: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tone(music / "a.wav")
+
+    class Full:
+        def execute(self, *_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", lambda _: Full())
+    with pytest.raises(SourceError, match=r"temporary files: database or disk is full; free it or set TMPDIR"):
+        scan(store, [str(music)])
+
+
+def test_a_manifest_that_names_a_file_twice_or_in_another_order_gives_the_same_tracks(store: Store, music: Path) -> None:
+    names = [Path(tone(music / name, 100 + number)).name for number, name in enumerate(["b.wav", "ä.wav", "a b.wav", "Z.wav"])]
+    (music / "one.csv").write_text("\n".join(["uri,title", *(f"{name},{name}" for name in [*names, names[0]])]))
+    (music / "two.csv").write_text("\n".join(["uri,title", *(f"{name},{name}" for name in reversed(names))]))
+    other = Store(music.parent / "other")
+    assert scan(store, [str(music / "one.csv")]).found == scan(other, [str(music / "two.csv"), str(music)]).found == 4
+    assert store.names("tracks") == other.names("tracks")
+    rows = store.read("tracks", ["uri", "title"]).to_pylist()
+    assert [Path(row["uri"]).name for row in rows] == [row["title"] for row in rows] == sorted(names)
+
+
+def test_a_track_that_moved_thrice_is_found_where_it_lies_now_and_the_catalogue_is_passed_over_once(
+    store: Store, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        tone(music / f"{number}.wav", 100 + number)
+    scan(store, [str(music)])
+    ids = {uri: row["track_id"] for uri, row in tracks(store).items()}
+    for place in ("x.wav", "y.wav", "z.wav"):
+        next(path for path in music.iterdir() if path.name in ("0.wav", "x.wav", "y.wav")).rename(music / place)
+        scan(store, [str(music)])
+        assert moved(store) == {ids[str(music / "0.wav")]: str(music / place)}
+    # Another recording takes the first place; a copy of a third is no move.
+    (music / "0.wav").write_bytes((music / "2.wav").read_bytes())
+    scan(store, [str(music)])
+    assert moved(store) == {ids[str(music / "0.wav")]: str(music / "z.wav")}
+    monkeypatch.setattr(Store, "read", None)
+    assert moved(Store(store.root)) == {ids[str(music / "0.wav")]: str(music / "z.wav")}

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import numpy as np
 import pytest
 
-from pipelines.clips.links import Keys, expiry, presigned, sign, unsigned
+from pipelines.clips.links import Keys, as_good, expiry, presigned, sign, unsigned
 from pipelines.clips.server import server
 
 NAME = "0123456789abcdef0123-00112233.mp3"
@@ -327,8 +327,21 @@ def test_a_presigned_link_is_signed_as_amazon_says(monkeypatch: pytest.MonkeyPat
     assert signature not in unsigned(link.geturl())
 
 
+def test_a_presigned_link_is_renewed_for_another_object_another_key_or_half_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("s3fs")
+    for name, value in {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(name, value)
+    uri = "s3://bucket/clips/mp3/" + NAME
+    new = presigned(uri)
+    assert as_good(presigned(uri, 310_000), new)
+    assert not as_good(presigned(uri, 300_000), new)
+    assert not as_good(new.replace(NAME, "x" + NAME), new)
+    assert not as_good(new.replace("AKIDEXAMPLE", "AKIDANOTHER"), new)
+    assert urlsplit(presigned(uri, 60, "https://music.example:9000")).netloc.endswith("music.example:9000")
+
+
 def test_what_cannot_be_presigned_says_why() -> None:
-    with pytest.raises(ValueError, match="memory signs no links; serve clips by earmark"):
+    with pytest.raises(ValueError, match="memory signs no links; or keep the store in a folder, and serve clips by earmark"):
         presigned("memory://a.mp3", 60)
     with pytest.raises(ValueError, match="604800 s"):
         presigned("s3://bucket/a.mp3", 700_000)

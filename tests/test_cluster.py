@@ -1,18 +1,12 @@
-"""Runs on a Ray cluster: submitted from elsewhere, with processes killed under them, and with a GPU."""
+"""Runs on a Ray cluster, with processes killed under them, and with a GPU."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +16,7 @@ import pytest
 import soundfile
 
 from pipelines.store import Store
-from tests.collection import MFCC, RATE, RECIPE, ROOT, clips, command, earmark, parts, tones
+from tests.collection import MFCC, RATE, RECIPE, ROOT, command, earmark, parts, tones
 
 pytestmark = pytest.mark.slow
 
@@ -161,100 +155,3 @@ def test_with_a_gpu_views_are_finished_there_and_are_those_of_the_cpu(collection
     np.testing.assert_allclose(views.column("peak").to_numpy(), their_views.column("peak").to_numpy(), atol=1e-3)
     assert np.abs(mel - their_mel).max() < 0.1  # dB, stored as float16
     assert any("AddNoise" in lineage for lineage in views.column("lineage").to_pylist())
-
-
-@dataclass
-class Head:
-    """A Ray head of the test's own, whose Python has every dependency and nothing of ours."""
-
-    python: Path
-    dashboard: str
-    address: str
-    metrics: str
-    environment: dict[str, str]
-
-
-@pytest.fixture
-def head(tmp_path: Path) -> Iterator[Head]:
-    """Start a head, and end its processes alone: `ray stop` would end every Ray of this machine."""
-    venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    site = next((venv / "lib").glob("python*/site-packages"))
-    # A plain path: .pth files in there, such as that of our editable install, are not followed.
-    (site / "dependencies.pth").write_text(str(next(Path(path) for path in sys.path if path.endswith("site-packages"))))
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RAY_ADDRESS")}
-    environment |= {"PATH": f"{venv / 'bin'}:{environment['PATH']}", "RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path / "home")}
-    (tmp_path / "home").mkdir()
-    python = venv / "bin" / "python"
-    ours = subprocess.run([python, "-c", "import pipelines"], capture_output=True, cwd=tmp_path, env=environment, check=False)
-    assert b"ModuleNotFoundError" in ours.stderr
-    gcs, dashboard, metrics = free_port(), free_port(), free_port()
-    ray = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", "--object-store-memory=200000000"]
-    ports = [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
-    ports += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={metrics}"]
-    with open(tmp_path / "head.log", "w") as log:
-        child = subprocess.Popen([*ray, *ports], stdout=log, stderr=log, env=environment, cwd=tmp_path, start_new_session=True)
-        try:
-            for _ in range(600):
-                if answers(dashboard) and answers(gcs):
-                    break
-                assert child.poll() is None, (tmp_path / "head.log").read_text()
-                time.sleep(0.1)
-            yield Head(python, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", f"http://127.0.0.1:{metrics}/metrics", environment)
-        finally:
-            family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
-            for each in family:
-                each.kill()
-            child.wait()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    """Whether somebody listens."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def test_a_job_runs_on_a_head_with_nothing_of_ours_installed(head: Head, tmp_path: Path) -> None:
-    tones(tmp_path / "audio", 4)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
-    submit = [str(head.python), "-m", "ray.scripts.scripts", "job", "submit", "--address", head.dashboard, "--working-dir", str(ROOT), "--"]
-    entry = ["python", "pipelines/pipeline.py", str(tmp_path / "recipe.toml"), "--store", str(tmp_path / "store")]
-    done = subprocess.run([*submit, *entry], capture_output=True, text=True, env=head.environment, timeout=240, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 tracks, 8 clips" in done.stdout
-    assert len(clips(tmp_path / "store", "logmel")) == 8
-    # Workers tell the exporter every few seconds, and what they counted stays when they are gone.
-    for _ in range(300):
-        with urllib.request.urlopen(head.metrics, timeout=10) as answer:
-            told = re.findall(r"^ray_earmark_(\w+)_total\{[^}]*\} ([0-9.]+)$", answer.read().decode(), re.MULTILINE)
-        counted = {name: sum(float(value) for each, value in told if each == name) for name, _ in told}
-        if counted.get("clips") == 8:
-            break
-        time.sleep(0.1)
-    assert {name: counted[name] for name in ("tracks", "clips", "sound_seconds")} == {"tracks": 4, "clips": 8, "sound_seconds": 8.0}
-
-
-def test_the_script_alone_finds_the_project_where_the_cluster_file_puts_it(head: Head, tmp_path: Path) -> None:
-    """What `ray submit` does on the head: one script in the home folder, the project in ~/earmark, no RAY_ADDRESS."""
-    tones(tmp_path / "audio", 4)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
-    home = Path(head.environment["HOME"])
-    shutil.copy(ROOT / "pipelines" / "pipeline.py", home)
-    arguments = [str(head.python), str(home / "pipeline.py"), str(tmp_path / "recipe.toml"), "--store", str(tmp_path / "store")]
-    lost = subprocess.run(arguments, capture_output=True, text=True, env=head.environment, cwd=home, timeout=240, check=False)
-    assert "bring the project to ~/earmark" in lost.stderr
-    for package in ("pipelines", "annotation", "augment", "extractors"):
-        shutil.copytree(ROOT / package, home / "earmark" / package)
-    addressed = [*arguments, "--address", head.address]
-    done = subprocess.run(addressed, capture_output=True, text=True, env=head.environment, cwd=home, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(Store(tmp_path / "store").table("logmel")) == 8

@@ -33,6 +33,7 @@ from pipelines.places import FileError
 from pipelines.store import Store
 from pipelines.votes.agreed import SNAPSHOT
 from pipelines.votes.consensus import agree
+from tests.campaigning import MOODS
 from tests.collection import tones
 
 # Examples that crowd-kit 1.4 publishes with its tests (tests/conftest.py, tests/aggregation): of each person the answers to t1, t2, ...
@@ -229,15 +230,9 @@ def test_a_tie_between_choices_says_nothing() -> None:
     assert not found.holds.any()
 
 
-CAMPAIGN = """
-name = "moods"
-title = "Moods"
-[[questions]]
-name = "mood"
-kind = "tag.mood"
-text = "Which moods?"
-choices = ["calm", "wild"]
-multiple = true
+CAMPAIGN = (
+    MOODS
+    + """multiple = true
 [[questions]]
 name = "voice"
 kind = "singing_voice"
@@ -256,6 +251,7 @@ seconds = 1.0
 [overlap]
 annotators = 3
 """
+)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 

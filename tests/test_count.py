@@ -117,10 +117,14 @@ def test_counts_are_those_of_pandas_however_many_rows_are_held_at_once(store: St
 @pytest.mark.parametrize(
     "options", [(), ("--direct_running_mode=multi_processing", "--direct_num_workers=2")], ids=["one process", "two processes"]
 )
-def test_beam_counts_what_pandas_counts_and_leaves_nothing_behind(store: Store, options: tuple[str, ...]) -> None:
+def test_beam_counts_what_pandas_counts_and_leaves_nothing_behind(
+    store: Store, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
     from pipelines.engines import beam_counts
 
+    capfd.readouterr()
     check(beam_counts.count(store, 3, options), store, 3)
+    assert capfd.readouterr().err == ""
     assert not list((Path(store.root) / ".beam").iterdir())
 
 

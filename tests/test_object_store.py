@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import s3fs
 
 from pipelines.cli import main
+from tests.buckets import KEY, SECRET, TOKEN, enter, guarded, holding, new_bucket, s3_server
 from tests.collection import RECIPE, command, earmark, tones
 
-boto3 = pytest.importorskip("boto3")
-SECRET = "sEcReT/hidden+key"
+pytest.importorskip("moto")
+CAMPAIGN = """
+name = "moods"
+title = "Moods"
+[[questions]]
+name = "mood"
+kind = "tag.mood"
+text = "Which mood?"
+choices = ["calm", "wild"]
+[clips]
+seconds = 1.0
+"""
+SECRETS = (SECRET, quote(SECRET, safe=""), KEY, TOKEN, quote(TOKEN, safe=""))
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a server that all tests of this file share."""
-    from moto.server import ThreadedMotoServer
-
-    running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with s3_server() as running:
+        yield running
 
 
 @pytest.fixture
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A bucket of its own with six recordings in three shards, a recipe beside it, and the environment that opens it."""
-    for name, value in {
-        "ACCESS_KEY_ID": "AKIAHIDDEN",
-        "SECRET_ACCESS_KEY": SECRET,
-        "DEFAULT_REGION": "us-east-1",
-        "REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    bucket = boto3.resource("s3", endpoint_url=server).create_bucket(Bucket=f"music-{uuid4().hex[:8]}")
+    enter(monkeypatch, server)
+    bucket = new_bucket(server)
     for path in tones(tmp_path / "audio", 6):
         bucket.upload_file(str(path), f"deep/er/{path.name}")
     (tmp_path / "recipe.toml").write_text(RECIPE)
@@ -66,7 +69,11 @@ def features(bucket: Any) -> list[bytes]:
 def test_a_bucket_is_scanned_heard_and_resumed_and_holds_the_bytes_of_a_local_store(bucket: Any, tmp_path: Path) -> None:
     store = f"s3://{bucket.name}/store"
     assert earmark("scan", f"s3://{bucket.name}/deep", "--store", store, "--shard-hours", str(4.5 / 3600))["new"] == 6
-    assert earmark("run", tmp_path / "recipe.toml", "--store", store)["clips"] == 12
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:  # short: sockets' names are
+        assert earmark("run", tmp_path / "recipe.toml", "--store", store, "--log", tmp_path / "log", RAY_TMPDIR=folder)["clips"] == 12
+        assert list(Path(folder).rglob("*.log"))
+        assert not holding(SECRETS, Path(folder))
+    assert not holding(SECRETS, tmp_path)
     assert earmark("run", tmp_path / "recipe.toml", "--store", store, "--engine", "local")["planned"] == 0
     earmark("scan", f"s3://{bucket.name}/deep", "--store", tmp_path / "local", "--shard-hours", str(4.5 / 3600))
     earmark("run", tmp_path / "recipe.toml", "--store", tmp_path / "local", "--engine", "local")
@@ -95,26 +102,90 @@ def test_a_run_on_a_bucket_that_is_killed_leaves_whole_parts_and_is_resumed(buck
 
 @pytest.mark.slow
 def test_no_credential_is_stored_printed_or_logged(bucket: Any, tmp_path: Path) -> None:
-    store = f"s3://{bucket.name}/store"
-    said = ""
+    store, said = f"s3://{bucket.name}/store", ""
     for words in (
         ("scan", f"s3://{bucket.name}/deep", "--store", store),
-        ("run", tmp_path / "recipe.toml", "--store", store, "--engine", "local"),
-        ("rejects", "--store", store),
-        ("run", tmp_path / "recipe.toml", "--store", f"s3://AKIAHIDDEN:{SECRET.replace('/', '%2F')}@{bucket.name}/store"),
-        ("run", tmp_path / "recipe.toml", "--store", f"s3://{bucket.name}-gone/store"),
-        ("scan", f"s3://{bucket.name}-gone/deep", "--store", store),
+        ("run", tmp_path / "recipe.toml", "--store", store, "--engine", "local", "--log", tmp_path / "log"),
+        ("run", tmp_path / "recipe.toml", "--store", f"s3://{KEY}:{SECRET.replace('/', '%2F')}@{bucket.name}/store"),
     ):
         done = subprocess.run(command(*words), capture_output=True, text=True, timeout=120, check=False)
         said += done.stdout + done.stderr
     assert "6 new tracks" in said
     assert "no password belongs in them" in said
-    for secret in (SECRET, SECRET.replace("/", "%2F"), "AKIAHIDDEN"):
-        assert secret not in said
-        assert not [name for name, content in contents(bucket).items() if secret.encode() in content]
+    assert not [secret for secret in SECRETS if secret in said]
+    assert not [name for name, content in contents(bucket).items() if any(secret.encode() in content for secret in SECRETS)]
+    assert not holding(SECRETS, tmp_path)
 
 
-@pytest.mark.parametrize("store", ["s3://key:hush@bucket/store", "s3://bucket/store?secret_key=hush"])
+@pytest.mark.slow
+def test_every_refusal_of_a_bucket_is_one_line_with_the_way_out(
+    server: str, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store, here, source = f"s3://{bucket.name}/store", tmp_path / "store", f"s3://{bucket.name}/deep"
+    (tmp_path / "campaign.toml").write_text(CAMPAIGN)
+    (tmp_path / "release.toml").write_text('name = "first"\nfeatures = ["logmel.mel"]\n')
+    (tmp_path / "token").write_text("t")
+    scan, run = ("scan", tmp_path / "audio"), ("run", tmp_path / "recipe.toml", "--engine", "local")
+    campaign = ("campaign", "apply", tmp_path / "campaign.toml", "--url", "http://127.0.0.1:9", "--token-file", tmp_path / "token")
+    release = ("release", tmp_path / "release.toml", "--out", tmp_path / "releases")
+    monkeypatch.setattr("pipelines.engines.supervisor.supervised", lambda: None)  # it would fork pytest
+    away = subprocess.Popen(  # pyarrow asks for some seconds; meanwhile the others
+        command(*run, "--store", store), env=os.environ | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, stderr=subprocess.PIPE, text=True
+    )
+    assert main([*map(str, scan), "--store", store]) == 0
+    capfd.readouterr()
+    said: list[str] = []
+
+    def refused(way: str, *words: object) -> None:
+        """The command ends with one line that says this."""
+        s3fs.S3FileSystem.clear_instance_cache()  # it would go on with the keys that it has
+        assert main([*map(str, words)]) == 2, words
+        line = capfd.readouterr().err.strip()
+        assert line.startswith("earmark: "), line
+        assert "\n" not in line
+        assert way in line
+        said.append(line)
+
+    with guarded(server, owner=["s3:*"], reader=["s3:Get*", "s3:List*"]) as keys:
+        enter(monkeypatch, server, keys["owner"][0], SECRET, token="")
+        for words in (scan, run, campaign, release):
+            refused("see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", *words, "--store", store)
+        enter(monkeypatch, server, KEY, SECRET, token="")
+        refused("see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "scan", source, "--store", here)
+        enter(monkeypatch, server, *keys["reader"], token="")
+        more = tones(tmp_path / "more", 7)[-1]
+        for words in (("scan", more), run, campaign):
+            refused("nothing was published; see AWS_ACCESS_KEY_ID", *words, "--store", store)
+        enter(monkeypatch, server, *keys["owner"], token="")
+        s3fs.S3FileSystem.clear_instance_cache()
+        assert main([*map(str, run), "--store", store]) == 0
+        said += capfd.readouterr()
+    enter(monkeypatch, server)
+    for words in (scan, run):
+        refused(f"there is no bucket '{bucket.name}-gone'; make it", *words, "--store", f"s3://{bucket.name}-gone/store")
+    refused("there is nothing at this address", "scan", f"s3://{bucket.name}-gone/deep", "--store", here)
+    enter(monkeypatch, "http://127.0.0.1:9")
+    refused("see that the server runs, and AWS_ENDPOINT_URL", "scan", source, "--store", here)
+    enter(monkeypatch, server.replace("://", "://ada:hush@"))
+    for words in (("scan", source, "--store", here), (*campaign, "--store", store)):
+        refused("AWS_ENDPOINT_URL: addresses are shown, and a password in one opens no bucket", *words)
+    line = away.communicate(timeout=120)[1].strip()
+    assert re.fullmatch(rf"earmark: {store}: cannot be reached .*; see that the server runs, and AWS_ENDPOINT_URL", line)
+    secrets = (*SECRETS, "hush", *(secret for _, secret in keys.values()))
+    assert not [secret for secret in secrets if secret in "".join([*said, line])]
+    assert not [name for name, content in contents(bucket).items() if any(secret.encode() in content for secret in secrets)]
+    assert not holding(secrets, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "s3://key:hush@bucket/store",
+        "s3://bucket/store?secret_key=hush",
+        "s3://bucket/store?endpoint_override=http%3A%2F%2Fada%3Ahush%40127.0.0.1",
+        "https://bucket.example/a.wav?X-Amz-Expires=60&X-Amz-Signature=hush",
+    ],
+)
 def test_a_password_in_an_address_is_refused_without_repeating_it(store: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["rejects", "--store", store]) == 2
     assert main(["scan", store, "--store", str(tmp_path / "store")]) == 2

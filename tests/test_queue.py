@@ -28,6 +28,7 @@ from pipelines.queue.simulate import ORDERS, Problem, macro_f1, problem, simulat
 from pipelines.queue.spread import NOISE, spread
 from pipelines.queue.value import Known, judged, posterior
 from pipelines.store import Store
+from tests.campaigning import MOODS
 from tests.collection import earmark, tones
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -161,19 +162,7 @@ def test_centres_stand_one_in_each_cloud_the_largest_first() -> None:
 
 # A campaign
 
-CAMPAIGN = """
-name = "moods"
-title = "Moods"
-[[questions]]
-name = "mood"
-kind = "tag.mood"
-text = "Which?"
-choices = ["calm", "wild"]
-[clips]
-seconds = 1.0
-[overlap]
-annotators = 2
-"""
+CAMPAIGN = MOODS + "[clips]\nseconds = 1.0\n[overlap]\nannotators = 2\n"
 
 
 @pytest.fixture(scope="module")

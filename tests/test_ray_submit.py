@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -90,10 +91,9 @@ class Cluster:
 
 @contextlib.contextmanager
 def booted(folder: Path, name: str, user: str) -> Iterator[Machine]:
-    """A machine that runs sshd; Ray's token is in its home, which turns authentication on wherever nobody says otherwise."""
+    """A machine that runs sshd, and has nothing in its home."""
     own = folder / name
-    (own / "home" / ".ray").mkdir(parents=True)
-    (own / "home" / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+    (own / "home").mkdir(parents=True)
     (own / "passwd").write_text(f"{user}:x:0:0::{own / 'home'}:/bin/bash\n" + Path("/etc/passwd").read_text())
     unshare = ["unshare", *NAMESPACES, "--fork", "--mount-proc", "--kill-child", "sh", "-c", BOOT, "sh"]
     arguments = [str(folder), str(own), str(shutil.which("sshd", path=PATH))]
@@ -122,6 +122,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
     content = cluster_file(tmp_path / "key")
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").touch(0o600)
+    (tmp_path / ".ray" / "auth_token").write_text(secrets.token_hex(32))
     user, head_ip, worker_ip = content["auth"]["ssh_user"], content["provider"]["head_ip"], content["provider"]["worker_ips"][0]
     with booted(tmp_path, "head", user) as head, booted(tmp_path, "worker", user) as worker:
         cable = f"ip link add cable type veth peer name cable netns {worker.pid}"
@@ -176,6 +179,12 @@ def test_ray_submit_runs_a_recipe_on_the_cluster_that_ray_up_made(cluster: Clust
     assert wrong.returncode != 0
     assert "'LogMell' is not one of" in wrong.stdout
 
+    jobs = [sys.executable, "-m", "ray.scripts.scripts", "job", "list", "--address", "http://127.0.0.1:8265"]
+    stranger = cluster.head.run(*jobs, RAY_AUTH_MODE="disabled")
+    assert stranger.returncode != 0
+    assert "Missing authentication token" in stranger.stderr, stranger.stderr
+
     joined = cluster.ray("exec", f"timeout 90 sh -c 'until ray list nodes | grep {cluster.worker_ip}; do sleep 1; done'")
     assert "ALIVE" in joined.stdout, joined.stdout + joined.stderr
     assert (cluster.worker.home / "earmark" / "pipelines" / "cli.py").exists()
+    assert (cluster.worker.home / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600

@@ -61,7 +61,7 @@ def test_the_campaigns_commands_are_those_that_are_tested() -> None:
 def test_the_command_for_a_cluster_is_the_one_that_is_tested() -> None:
     line = next(line for line in README.splitlines() if line.startswith("ray job submit"))
     assert "--working-dir . -- python pipelines/pipeline.py" in line
-    tested = (ROOT / "tests" / "test_cluster.py").read_text()
+    tested = (ROOT / "tests" / "test_jobs.py").read_text()
     assert '"--working-dir"' in tested
     assert '"pipelines/pipeline.py"' in tested
 

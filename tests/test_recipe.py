@@ -40,7 +40,7 @@ def recipe(tmp_path: Path, text: str) -> Recipe:
             "sed = 1\n" + MEL,
             "line 1: sed: no such setting; there are augment, extract, labels, name, run, seed, views, window",
         ),
-        ("[window]\nhop = -1\n" + MEL, "recipe.toml, line 2: window.hop: Input should be greater than 0, got -1"),
+        ("[window]\nhop = -1\n" + MEL, "recipe.toml, line 2: window.hop: Input should be greater than or equal to 0.001, got -1"),
         ("[run]\nworkers = 'two'\n" + MEL, "recipe.toml, line 2: run.workers: "),
         ("[[extract]]\nn_mels = 4\n", "recipe.toml, line 1: extract[0].use: missing; say which: ChromaStft, "),
         (

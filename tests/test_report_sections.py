@@ -8,6 +8,7 @@ import re
 import shutil
 import wave
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -317,6 +318,25 @@ def test_names_of_people_tags_titles_and_kinds_stay_text(made: Made) -> None:
     assert "<img src=x" not in made.html
     assert "s<b>" not in made.html
     assert made.html.count("&lt;script&gt;hacked()") > 20
+
+
+def test_no_name_becomes_an_element_or_an_attribute(made: Made) -> None:
+    scripts, strange = 0, []
+
+    class Page(HTMLParser):
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            nonlocal scripts
+            scripts += tag == "script"
+            run = [name for name, value in attributes if name.startswith("on") or "javascript:" in (value or "").lower()]
+            foreign = tag in ("img", "iframe", "object", "embed", "base", "form") and "data:image" not in dict(attributes).get("src", "")
+            if run or foreign:
+                strange.append((tag, attributes))
+
+    page = Page()
+    page.feed(made.html)
+    page.close()
+    assert strange == []
+    assert scripts == 1  # the page's own
 
 
 def test_a_page_without_any_of_these_has_none_of_them(tmp_path: Path) -> None:

@@ -49,10 +49,20 @@ def collection(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *more: str | Path, store: str = "store", recipe: str = "recipe.toml", code: int = 0) -> dict[str, Any]:
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """Five recordings of 1 s in one shard, to which the test adds its own; not yet scanned."""
+    tones(tmp_path / "audio", 5, 1.0)
+    (tmp_path / "recipe.toml").write_text(POISON.replace("deadline_seconds = 12", "deadline_seconds = 17"))  # few tracks add little to it
+    return tmp_path
+
+
+def run(
+    folder: Path, *more: str | Path, store: str = "store", recipe: str = "recipe.toml", code: int = 0, **environment: str
+) -> dict[str, Any]:
     """One `earmark run` in a process of its own, by the local engine unless `more` says another."""
     engine = () if "--engine" in more else ("--engine", "local")
-    return earmark("run", folder / recipe, "--store", folder / store, *engine, *more, code=code)
+    return earmark("run", folder / recipe, "--store", folder / store, *engine, *more, code=code, **environment)
 
 
 def copy_of(folder: Path, name: str) -> str:
@@ -103,7 +113,7 @@ def test_any_number_of_workers_and_any_batch_give_the_same_bytes(collection: Pat
     for workers, batch in (("1", 1), ("3", 7)):
         (collection / "recipe.toml").write_text(RECIPE + MFCC + f"[run]\nbatch = {batch}\n")
         store = copy_of(collection, f"store{workers}")
-        run(collection, "--workers", workers, store=store)
+        run(collection, "--workers", workers, store=store, PYTHONHASHSEED=workers)
         assert parts(collection / store) == expected
 
 
@@ -203,44 +213,33 @@ def test_ctrl_c_stops_within_seconds_and_says_how_to_go_on(collection: Path, eng
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_file_that_crashes_or_hangs_its_worker_is_rejected_and_its_neighbours_are_saved(collection: Path, engine: str) -> None:
-    crash = tone(collection / "audio" / "crash.flac", 98, peak=0.9)
-    hang = tone(collection / "audio" / "hang.flac", 99, peak=0.7)
-    (collection / "recipe.toml").write_text(POISON)
-    earmark("scan", collection / "audio", "--store", collection / "store2")  # one shard: every track has bad neighbours
-    summary = run(collection, "--engine", engine, store="store2")
+def test_a_file_that_crashes_or_hangs_its_worker_is_rejected_and_its_neighbours_are_saved(shard: Path, engine: str) -> None:
+    crash = tone(shard / "audio" / "crash.flac", 98, peak=0.9)
+    hang = tone(shard / "audio" / "hang.flac", 99, peak=0.7)
+    earmark("scan", shard / "audio", "--store", shard / "store")  # every track has bad neighbours
+    summary = run(shard, "--engine", engine)
     assert summary["rejects"] == {"poison": 2}
     assert summary["failed"] == {}
-    assert len(clips(collection / "store2", "peaks")) == 24
-    rejects = Store(collection / "store2").open_rejects()
+    assert len(clips(shard / "store", "peaks")) == 5
+    rejects = Store(shard / "store").open_rejects()
     assert sorted(row["uri"] for row in rejects) == [str(crash), str(hang)]
     assert "no end after" in rejects[1]["message"]
 
 
 @pytest.mark.slow
-def test_a_file_that_stops_every_thread_of_the_process_is_found_too(collection: Path) -> None:
-    seize = tone(collection / "audio" / "seize.flac", 98, peak=0.8)
-    (collection / "recipe.toml").write_text(POISON)
-    earmark("scan", collection / "audio", "--store", collection / "store2")
+def test_a_file_that_stops_every_thread_of_the_process_is_found_too(shard: Path) -> None:
+    seize = tone(shard / "audio" / "seize.flac", 98, peak=0.8)
+    earmark("scan", shard / "audio", "--store", shard / "store")
     code = (
         "import sys; from pipelines import cli; from pipelines.engines import supervisor as s; s.STUCK_SECONDS = 4.0; sys.exit(cli.main())"
     )
-    arguments = [
-        "run",
-        str(collection / "recipe.toml"),
-        "--store",
-        str(collection / "store2"),
-        "--engine",
-        "local",
-        "--json",
-        "--allow-code",
-    ]
+    arguments = command("run", shard / "recipe.toml", "--store", shard / "store", "--engine", "local", "--json")[3:]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "something held Python's lock for two minutes (SIGALRM); going on with that shard set apart" in done.stderr
     assert json.loads(done.stdout)["rejects"] == {"poison": 1}
-    assert [row["uri"] for row in Store(collection / "store2").open_rejects()] == [str(seize)]
-    assert len(clips(collection / "store2", "peaks")) == 24
+    assert [row["uri"] for row in Store(shard / "store").open_rejects()] == [str(seize)]
+    assert len(clips(shard / "store", "peaks")) == 5
 
 
 def test_an_extractor_that_raises_fails_its_shard_and_is_named(collection: Path) -> None:

@@ -82,7 +82,7 @@ def embedded_store(folder: Path, clips: Columns, uris: dict[str, str] | None = N
 
 @pytest.mark.slow
 def test_three_seconds_find_their_piece_through_noise_coding_and_equalisers_and_no_stranger_matches(tmp_path: Path) -> None:
-    sounds, strangers = rendered(40), rendered(40, 500)
+    sounds, strangers = rendered(40), rendered(40, 500, 4.0)
     store, numbers = collection(tmp_path, sounds)
     index = Landmarks(store)
     noises = backgrounds()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,9 @@ def test_attempts_of_the_living_are_not_swept(tmp_path: Path) -> None:
     name = os.path.basename(attempt(str(tmp_path / "p.parquet")))
     now = 2e9
     assert not unfinished(name, 86_400, modified=now)
-    assert unfinished(name, 86_400, modified=0.0)
+    assert not unfinished(name, 86_400, modified=0.0)  # whatever the clock says
     assert not unfinished(".p.parquet.another-host.999999.0a1b2c3d", 86_400, modified=now)
+    assert unfinished(".p.parquet.another-host.999999.0a1b2c3d", 86_400, modified=0.0)
 
 
 def test_a_full_disk_is_one_clear_line_and_no_part(tmp_path: Path) -> None:
@@ -174,3 +176,30 @@ def test_the_table_of_the_latest_run_is_the_one_that_is_read(tmp_path: Path) -> 
 def test_a_second_scan_at_the_same_time_is_refused(tmp_path: Path) -> None:
     with Store(tmp_path).lock("scan"), pytest.raises(StoreError, match="another scan is at work"), Store(tmp_path).lock("scan"):
         pass
+
+
+def set_back(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Let the store believe that it is earlier."""
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - timedelta(hours=hours)
+
+    monkeypatch.setattr("pipelines.store.datetime", Earlier)
+
+
+def test_what_is_mended_after_the_clock_was_set_back_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.reject([{"uri": "a", "stage": "decode", "track_id": "1", "error": "unreadable", "message": "m", "remedy": "r"}])
+    set_back(monkeypatch, 5)
+    store.reject([{**row, "error": ""} for row in store.open_rejects()])
+    assert store.open_rejects() == []
+
+
+def test_the_latest_run_is_the_latest_even_if_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.remember({}, {"logmel": "first"})
+    set_back(monkeypatch, 5)
+    store.remember({}, {"logmel": "second"})
+    assert store.current() == {"logmel": "second"}

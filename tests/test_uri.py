@@ -208,7 +208,7 @@ def test_a_full_temporary_folder_is_not_the_files_fault(monkeypatch: pytest.Monk
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     """As much of S3 as reading needs, on this machine: the objects of a bucket called music."""
-    pytest.importorskip("s3fs")
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()  # one that is kept asks the server of an earlier test
     objects: dict[str, bytes] = {}
 
     class S3(BaseHTTPRequestHandler):
@@ -228,11 +228,14 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
             asked = {key: values[0] for key, values in parse_qs(address.query).items()}
             prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter")
             keys = sorted(key for key in objects if key.startswith(prefix))
-            below = [key for key in keys if not delimiter or delimiter not in key[len(prefix) :]]
-            folders = {prefix + key[len(prefix) :].partition("/")[0] + "/" for key in keys if key not in below}
+            files = [key for key in keys if not delimiter or delimiter not in key[len(prefix) :]]
+            at = int(asked.get("continuation-token", 0))
+            below, more = files[at : at + _PAGE], len(files) > at + _PAGE
+            folders = {prefix + key[len(prefix) :].partition("/")[0] + "/" for key in keys if delimiter and delimiter in key[len(prefix) :]}
             said = "".join(f"<Contents><Key>{quote(key)}</Key><Size>{len(objects[key])}</Size>{_WHEN}</Contents>" for key in below)
             said += "".join(f"<CommonPrefixes><Prefix>{quote(folder)}</Prefix></CommonPrefixes>" for folder in sorted(folders))
-            count = f"<IsTruncated>false</IsTruncated><KeyCount>{len(below) + len(folders)}</KeyCount>"
+            said += f"<NextContinuationToken>{at + _PAGE}</NextContinuationToken>" * more
+            count = f"<IsTruncated>{str(more).lower()}</IsTruncated><KeyCount>{len(below) + len(folders)}</KeyCount>"
             self.answer(f"<ListBucketResult><Name>music</Name><EncodingType>url</EncodingType>{count}{said}</ListBucketResult>".encode())
 
         def answer(self, body: bytes | None) -> None:
@@ -256,6 +259,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
         http.shutdown()
 
 
+_PAGE = 100
 _WHEN = "<LastModified>2020-09-13T12:26:40.000Z</LastModified>"
 
 
@@ -269,3 +273,18 @@ def test_a_bucket_is_listed_looked_at_and_fetched_from(bucket: dict[str, bytes])
         assert Path(local).read_bytes() == b"sound"
     with pytest.raises(FileNotFoundError), open_local("s3://music/none.wav"):
         pass
+
+
+def test_a_bucket_is_listed_page_by_page_and_no_more_is_held(bucket: dict[str, bytes]) -> None:
+    bucket |= {f"deep/{number:05}.wav": b"1" for number in range(_PAGE)} | {"a.wav": b"1", "deep/": b"", "deeper.wav": b"1"}
+    assert [place.uri for place in listing("s3://music")][:2] == ["s3://music/a.wav", "s3://music/deep/00000.wav"]
+    peaks = []
+    for pages in (2, 10):
+        bucket |= {f"deep/{number:05}.wav": b"1" for number in range(pages * _PAGE)}
+        tracemalloc.start()
+        assert sum(1 for _ in listing("s3://music/deep")) == pages * _PAGE
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+    with pytest.raises(FileNotFoundError):
+        list(listing("s3://music/none"))

@@ -22,7 +22,7 @@ from extractors.clip import clip_id
 from pipelines.recipe import load
 from pipelines.store import Store
 from pipelines.views import heard_again
-from tests.collection import MEL, PEAKS, RATE, ROOT, command, earmark, parts, tone, tones
+from tests.collection import MEL, PEAKS, RATE, ROOT, command, earmark, parts, ran, tone, tones
 
 VIEWS = """
 seed = 5
@@ -326,7 +326,7 @@ def test_a_background_folder_that_is_empty_is_named_before_anything_runs(tmp_pat
     text = VIEWS + f'[[augment]]\nuse = "AddBackground"\nfolder = "{tmp_path}/noises"\nsnr_low_db = 3\nsnr_high_db = 9\n' + MEL
     _written(tmp_path, text)
     for arguments in (("recipe", "check", str(tmp_path / "recipe.toml")), ("run", str(tmp_path / "recipe.toml"), "--engine", "local")):
-        done = subprocess.run(command(*arguments, "--store", tmp_path / "store"), capture_output=True, text=True, cwd=ROOT, check=False)
+        done = ran(*arguments, "--store", tmp_path / "store")
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert f"augment[0]: AddBackground.folder: {tmp_path}/noises: no recording in this folder" in done.stderr
@@ -404,8 +404,7 @@ def test_labels_of_unknown_recordings_and_jams_without_one_are_named(tmp_path: P
         ("audio", "audio: no .parquet and no .jams file in this folder"),
         ("gone.txt", "gone.txt: neither a folder nor a .parquet, .jams or .csv file"),
     ):
-        arguments = command("labels", "add", tmp_path / source, "--store", tmp_path / "store")
-        done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+        done = ran("labels", "add", tmp_path / source, "--store", tmp_path / "store")
         assert done.returncode == 2
         assert said in done.stderr
         assert done.stderr.count("\n") == 1

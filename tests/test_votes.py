@@ -15,7 +15,7 @@ from annotation.votes import Votes, votes
 from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.store import Store
 from pipelines.votes.ballots import ballots
-from tests.campaigning import choose, draw
+from tests.campaigning import MOODS, choose, draw
 
 MOOD = Question(name="mood", kind="tag.mood", text="Which moods?", choices=("calm", "wild"), multiple=True)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,15 +88,9 @@ def test_no_votes_are_no_answers() -> None:
     assert found.values == ("calm", "wild")
 
 
-CAMPAIGN = """
-name = "{name}"
-title = "Moods and voices"
-[[questions]]
-name = "mood"
-kind = "tag.mood"
-text = "Which moods?"
-choices = ["calm", "wild"]
-multiple = true
+CAMPAIGN = (
+    MOODS.replace('"moods"', '"{name}"')
+    + """multiple = true
 [[questions]]
 name = "key"
 kind = "key"
@@ -107,6 +101,7 @@ kind = "singing_voice"
 text = "Where is singing?"
 regions = true
 """
+)
 GUESS = {
     "id": 100,
     "model_version": "m@0123456789abcdef",

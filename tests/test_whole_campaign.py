@@ -13,7 +13,7 @@ import pytest
 
 from annotation.label_studio import Studio
 from pipelines.campaigns.cli import CHANGES
-from tests.collection import ROOT, command
+from tests.collection import ROOT, command, earmark, ran, tones
 from tests.studio import RunningStudio
 from tests.whole_campaign import Whole, answer, whole
 
@@ -48,7 +48,6 @@ def test_what_is_pulled_is_what_people_said_exactly(campaign: Whole, studio: Run
 
 def test_what_people_said_moves_into_the_views_of_their_clips(campaign: Whole, studio: RunningStudio) -> None:
     from pipelines.store import Store
-    from tests.collection import earmark
 
     campaign.command("apply")
     spoken = answer(campaign, [studio.account("whole-0")], each=1)
@@ -68,8 +67,7 @@ def test_a_deleted_project_is_named_and_made_anew_only_when_asked(campaign: Whol
     assert "is gone: somebody deleted it" in campaign.command("plan", code=1)["refused"][0]
     place = ("--url", studio.url, "--token-file", campaign.folder / "token")
     for name in ("apply", "pull"):
-        arguments = command("campaign", name, campaign.folder / "campaign.toml", "--store", campaign.folder / "store", *place)
-        done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False)
+        done = ran("campaign", name, campaign.folder / "campaign.toml", "--store", campaign.folder / "store", *place)
         assert done.returncode == 2
         assert "earmark: " in done.stderr.splitlines()[-1]
     assert campaign.standing() == spoken
@@ -79,7 +77,6 @@ def test_a_deleted_project_is_named_and_made_anew_only_when_asked(campaign: Whol
 
 
 def test_people_are_invited_to_the_address_by_which_they_come(studio: RunningStudio, tmp_path: Path) -> None:
-    from tests.collection import earmark
 
     data, email = tmp_path / "studio", f"{uuid4().hex[:8]}@example.org"
     data.mkdir()
@@ -89,7 +86,8 @@ def test_people_are_invited_to_the_address_by_which_they_come(studio: RunningStu
     assert told == {"new": [email], "accounts": 1, "passwords": str(data / "annotators.tsv"), "url": "https://labels.example.org"}
     place = ("--url", studio.url, "--token-file", data / "token")
     assert earmark("campaign", "invite", email, *place) == {**told, "new": [], "url": studio.url}
-    done = subprocess.run(command("campaign", "invite", email, "--data", data), capture_output=True, text=True, cwd=ROOT, check=True)
+    done = ran("campaign", "invite", email, "--data", data)
+    assert done.returncode == 0
     assert "people sign in at https://labels.example.org" in done.stdout
     assert studio.token not in done.stdout + done.stderr
 
@@ -123,14 +121,12 @@ def test_a_watching_pull_brings_answers_as_they_come_and_a_preflight_without_cli
     ],
 )
 def test_a_server_that_is_not_there_is_one_line(tmp_path: Path, wrong: tuple[str, ...], said: str) -> None:
-    from tests.collection import earmark, tones
     from tests.whole_campaign import CAMPAIGN
 
     tones(tmp_path / "audio", 1, 6.0)
     earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
     (tmp_path / "campaign.toml").write_text(CAMPAIGN.format(name="nobody").split("[predictions]")[0])
-    arguments = command("campaign", "plan", tmp_path / "campaign.toml", "--store", tmp_path / "store", *wrong)
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False, timeout=100)
+    done = ran("campaign", "plan", tmp_path / "campaign.toml", "--store", tmp_path / "store", *wrong)
     assert done.returncode == 2
     assert said.removeprefix("earmark: ") in done.stderr or "--token-file" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,7 +17,7 @@ from annotation.revisions import current
 from annotation.task import Task, digest, ext_id
 from annotation.votes import key
 from pipelines.campaigns.desk import Desk
-from pipelines.clips.links import sign
+from pipelines.clips.links import LONGEST, as_good, presigned, sign
 from pipelines.part import StoreError
 from pipelines.store import Store
 from pipelines.votes.truths import answers
@@ -45,11 +45,14 @@ def wanted(desk: Desk, recreate: bool = False, progress: Callable[[int, int], No
     said = preannotations(desk.store, desk.campaign, found)
     predictions = {name: prediction(labels, desk.campaign, by) for name, labels in said.items()}
     screen = interface(desk.campaign)
-    more = desk.more()
-    return (
-        Wanted(desk.campaign, screen, found, predictions, gold, desk.project(), recreate, title=desk.title(), remarks=remarks, more=more),
-        broken,
+    told = Wanted(
+        *(desk.campaign, screen, found, predictions, gold, desk.project(), recreate),
+        same_audio=as_good,
+        title=desk.title(),
+        remarks=remarks,
+        more=desk.more(),
     )
+    return told, broken
 
 
 def _remarks(desk: Desk, found: Sequence[Task], broken: Sequence[Broken], gold: Sequence[str]) -> list[str]:
@@ -64,6 +67,8 @@ def _remarks(desk: Desk, found: Sequence[Task], broken: Sequence[Broken], gold: 
         said.append(f"{len(softer)} clips are softer than their recordings, which would clip ({most} most, by {softer[most]:.1f} dB)")
     if desk.campaign.gold and not gold:
         said.append(f"no clip has known answers: {desk.campaign.gold.file} says nothing about any of the campaign's clips")
+    if found and "X-Amz-Security-Token=" in found[0].audio:
+        said.append("links end with the session that signs them, in hours rather than days: apply with a key that lasts")
     return said
 
 
@@ -181,11 +186,10 @@ def tasks(
     """
     from pipelines.clips.files import cut
 
-    wanted, audio, keys = excerpts(desk), desk.campaign.audio, desk.keys
+    wanted, audio, link = excerpts(desk), desk.campaign.audio, _links(desk, now or datetime.now(UTC))
     cuts = cut(desk.store, wanted, audio.format, audio.bitrate, progress)
     if cuts.turned_down:
         desk.remember_softer(cuts.turned_down)
-    expires = _expiry(now or datetime.now(UTC), audio.expires_hours)
     found = []
     for excerpt in wanted:
         if (file := cuts.files.get(excerpt.name)) is None:
@@ -199,13 +203,26 @@ def tasks(
                 clip_id=excerpt.clip_id,
                 start=excerpt.start,
                 seconds=excerpt.sound,
-                audio=sign(audio.base_url, file, expires, keys),
+                audio=link(file),
                 title=_title(track) if desk.campaign.clips.named else f"clip {excerpt.name[:8]}",
                 view_id=excerpt.view_id,
             )
         )
     desk.remember(found)
     return found, cuts.broken
+
+
+def _links(desk: Desk, now: datetime) -> Callable[[str], str]:
+    """From a clip's file to where browsers fetch it: of our clip server, or signed by the bucket in which the store lies."""
+    audio, store = desk.campaign.audio, desk.store
+    if store.local:
+        expires, keys = _expiry(now, audio.expires_hours), desk.keys
+        return lambda file: sign(audio.base_url, file, expires, keys)
+    folder = f"{store.root.partition('://')[0]}://{store.folder('clips', audio.format)}"
+    said = audio.model_fields_set  # what the file leaves out is meant for our clip server
+    seconds = round(audio.expires_hours * 3600) if "expires_hours" in said else LONGEST
+    endpoint = audio.base_url if "base_url" in said else ""
+    return lambda file: presigned(f"{folder}/{file}", seconds, endpoint)
 
 
 def _title(track: Mapping[str, Any]) -> str:

@@ -92,6 +92,8 @@ def _clips(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.store import Store
 
     store = Store(options.store)
+    if not store.local:
+        raise ValueError(f"{store.root}: a bucket serves its clips itself, by the links that apply signs; this is for stores in folders")
     keys = Keys(Path(store.folder("campaigns")) / "keys")
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     _tell(f"clips of {options.store} are at http://{options.host}:{options.port}; Ctrl-C stops it")

@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pyarrow.fs as pafs
+
 from annotation.campaign import Campaign
 from annotation.mirror import Mark, Mirror
 from annotation.task import Task
 from pipelines.clips.links import Keys
-from pipelines.part import StoreError, publish
+from pipelines.part import publish
 from pipelines.places import load_toml
 from pipelines.store import Store
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Everything of one campaign in one place: STORE/campaigns/<name>.
+    """Everything of one campaign in one place: STORE/campaigns/<name>, or campaigns/<name> beside its file if the store is a bucket.
+
+    A bucket knows no locks, and what people said is not to hang on it.
 
     campaign: as its file says. file: where that lies.
     """
@@ -30,7 +34,8 @@ class Desk:
     @property
     def folder(self) -> Path:
         """Where its state is kept."""
-        return Path(self.store.folder("campaigns", self.campaign.name))
+        home = Path(self.store.folder("campaigns")) if self.store.local else self.file.absolute().parent / "campaigns"
+        return home / self.campaign.name
 
     @property
     def mirror(self) -> Mirror:
@@ -40,7 +45,7 @@ class Desk:
     @property
     def keys(self) -> Keys:
         """The secrets of the store's clip server: one file for all of its campaigns."""
-        return Keys(Path(self.store.folder("campaigns")) / "keys")
+        return Keys(self.folder.parent / "keys")
 
     def known(self) -> list[Task]:
         """Every clip that was ever asked about, in the order of their names."""
@@ -51,8 +56,9 @@ class Desk:
 
     def remember(self, tasks: Sequence[Task]) -> None:
         """Keep what tasks stand for: answers to a clip that has left the campaign still find their recording."""
-        rows = {task.ext_id: asdict(task) for task in (*self.known(), *tasks)}
-        self._keep("tasks.json", json.dumps([rows[name] for name in sorted(rows)]))
+        # Without what a bucket signed, which may hold a session's token.
+        rows = {task.ext_id: asdict(task) | {"audio": task.audio.partition("?")[0]} for task in (*self.known(), *tasks)}
+        self.keep("tasks.json", json.dumps([rows[name] for name in sorted(rows)]))
 
     def project(self) -> str:
         """The project (its key) that the last apply worked on, "" if there was none."""
@@ -75,7 +81,7 @@ class Desk:
         Args:
             title: what it is called now.
         """
-        self._keep("project", f"{key}\n{title if title == self.campaign.title else self.title()}")
+        self.keep("project", f"{key}\n{title if title == self.campaign.title else self.title()}")
 
     def softer(self) -> dict[str, float]:
         """By how many dB clips of the store, by clip_id or view_id, are softer than their recordings, as they would clip."""
@@ -87,7 +93,7 @@ class Desk:
     def remember_softer(self, clips: Mapping[str, float]) -> None:
         """Keep it: only who cuts a clip knows."""
         text = json.dumps({**self.softer(), **clips}, sort_keys=True)
-        publish(self.store.filesystem, str(self.folder.parent / "softer.json"), text.encode())
+        publish(pafs.LocalFileSystem(), str(self.folder.parent / "softer.json"), text.encode())
 
     def labelled(self, basis: str) -> Mark:
         """Up to where the mirror's answers are in the store's labels; an empty mark if that is not known.
@@ -103,7 +109,7 @@ class Desk:
 
     def remember_labelled(self, mark: Mark, basis: str) -> None:
         """Keep it, once the labels are in the store."""
-        self._keep("labelled.json", json.dumps({**asdict(mark), "basis": basis}))
+        self.keep("labelled.json", json.dumps({**asdict(mark), "basis": basis}))
 
     def more(self) -> dict[str, int]:
         """By ext_id, how many people are to hear a clip whose answers `earmark queue` found in dispute."""
@@ -115,10 +121,15 @@ class Desk:
 
     def remember_more(self, more: Mapping[str, int]) -> None:
         """Keep it, so that plans know of it."""
-        self._keep("more.json", json.dumps(dict(sorted(more.items()))))
+        self.keep("more.json", json.dumps(dict(sorted(more.items()))))
 
-    def _keep(self, name: str, text: str) -> None:
-        publish(self.store.filesystem, str(self.folder / name), text.encode())
+    def keep(self, name: str, content: str | bytes) -> None:
+        """Write a file of the campaign's folder, whole.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        publish(pafs.LocalFileSystem(), str(self.folder / name), content.encode() if isinstance(content, str) else content)
 
 
 def open_desk(file: str | Path, store: Store) -> Desk:
@@ -126,9 +137,6 @@ def open_desk(file: str | Path, store: Store) -> Desk:
 
     Raises:
         FileError: it cannot be understood: one line for each mistake.
-        StoreError: the store is not on a local disk.
     """
     campaign = load_toml(file, Campaign, hint="name a campaign, as in 'earmark campaign plan campaign.toml --store STORE'")
-    if not store.local:
-        raise StoreError(f"{store.root}: campaigns keep what people said on a local disk, as buckets know no locks; name a local store")
     return Desk(campaign, Path(file), store)

@@ -11,7 +11,6 @@ from annotation.pull import Pulled, Source, pull
 from annotation.statements import basis, labels, unsayable
 from pipelines.campaigns.desk import Desk
 from pipelines.gather import add
-from pipelines.part import publish
 
 TOLD = 100  # problems in status.json
 
@@ -55,5 +54,5 @@ def note(desk: Desk) -> Status:
     found = status(desk.mirror, desk.known(), desk.campaign, desk.more())
     facts = asdict(replace(found, clips=(), problems=found.problems[:TOLD]))
     facts |= {"title": desk.campaign.title, "clips": len(found.clips), "problems_in_all": len(found.problems)}
-    publish(desk.store.filesystem, str(desk.folder / "status.json"), json.dumps(facts, default=str, indent=1).encode())
+    desk.keep("status.json", json.dumps(facts, default=str, indent=1))
     return found

@@ -185,7 +185,7 @@ class _How:
                 encoded = Path(beside, name).read_bytes()
         except (OSError, RuntimeError) as error:  # libsndfile's errors are RuntimeErrors; here that is a full disk
             raise StoreError(f"{tempfile.gettempdir()}: a clip could not be encoded there ({error}); free it or set TMPDIR") from error
-        publish(self.store.filesystem, f"{self.folder}/{name}", encoded)
+        publish(self.store.filesystem, f"{self.folder}/{name}", encoded, TYPES[self.encoding])
         return name
 
 

@@ -22,7 +22,8 @@ LINK = re.compile(r"([1-9][0-9]{0,11})-([A-Za-z0-9_-]{43})")
 
 # The editor leaves URLs alone that have one of these in their query.
 SIGNED_QUERIES = ("X-Amz-Signature", "X-Goog-Signature", "sig")
-_SECRET = re.compile(r"((?:X-Amz-|X-Goog-)(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig)=[^&#]*")
+LONGEST = 604_800  # seconds for which a presigned link holds, at most
+_SIGNED = re.compile(r"\?\S*?(?:Signature|Credential|Security-Token|AWSAccessKeyId|\bsig)=[^\s'\")]*")
 
 
 class Keys:
@@ -101,30 +102,34 @@ def seconds_left(link: str, name: str, keys: Keys, now: float | None = None) -> 
     return expiry - (time.time() if now is None else now) if any(fitting) else None
 
 
-def presigned(uri: str, seconds: int) -> str:
+def presigned(uri: str, seconds: int = LONGEST, endpoint: str = "") -> str:
     """A link to an object of a bucket (s3://, gs://) that its store signs; the bucket itself must send CORS headers.
 
     Args:
         seconds: how long it holds; S3 and Google allow seven days at most.
+        endpoint: of s3://, where browsers reach the bucket, if that is not where we do.
     Raises:
         ValueError: it is longer, the filesystem signs nothing, or there are no credentials.
     """
-    import fsspec
-
-    if not 0 < seconds <= 604_800:
+    if not 0 < seconds <= LONGEST:
         raise ValueError(
-            f"{unsigned(uri)}: presigned links hold for 1 to 604800 s (seven days), not {seconds}; serve clips by earmark for longer"
+            f"{unsigned(uri)}: presigned links hold for 1 to {LONGEST} s (seven days), not {seconds}; serve clips by earmark for longer"
         )
-    scheme = uri.partition("://")[0]
-    # The older signature of S3 is over what Label Studio does not recognise.
-    options = {"config_kwargs": {"signature_version": "s3v4"}} if scheme in ("s3", "s3a") else {}
+    from extractors.remote import RemoteError, signed
+
     try:
-        filesystem, path = fsspec.core.url_to_fs(uri, **options)
-        return str(filesystem.sign(path, expiration=seconds))
-    except NotImplementedError:
-        raise ValueError(f"{uri}: {scheme} signs no links; serve clips by earmark") from None
-    except (OSError, ImportError) as error:
-        raise ValueError(f"{uri}: cannot be signed ({error}); see the store's credentials") from error
+        return signed(uri, seconds, endpoint)
+    except RemoteError as error:
+        raise ValueError(f"{error}; or keep the store in a folder, and serve clips by earmark") from None
+
+
+def as_good(link: str, new: str) -> bool:
+    """Whether a presigned link can stay where a new one would do: of the same object, by the same key, with half of its time to go."""
+    ends, until, now = expiry(link), expiry(new), datetime.now(UTC)
+    if ends is None or until is None:
+        return link == new
+    same = link.partition("?")[0] == new.partition("?")[0] and _signer(link) == _signer(new)
+    return same and ends - now > (until - now) / 2
 
 
 def unsigned(url: str) -> str:
@@ -133,10 +138,10 @@ def unsigned(url: str) -> str:
     >>> unsigned("http://host/c/1800000000-" + 43 * "x" + "/ab.mp3?lsref=1")
     'http://host/c/…/ab.mp3?lsref=1'
     >>> unsigned("https://bucket.example/a.mp3?X-Amz-Expires=60&X-Amz-Signature=0f")
-    'https://bucket.example/a.mp3?X-Amz-Expires=60&X-Amz-Signature=…'
+    'https://bucket.example/a.mp3?…'
     """
     url = re.sub(rf"(?<=/c/){LINK.pattern}(?=/)", "…", url)
-    return _SECRET.sub(r"\1=…", url)
+    return _SIGNED.sub("?…", url)
 
 
 def expiry(url: str) -> datetime | None:
@@ -164,3 +169,9 @@ def expiry(url: str) -> datetime | None:
 def _signature(expiry: int, name: str, key: bytes) -> str:
     digest = hmac.new(key, f"{expiry}/{name}".encode(), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _signer(url: str) -> str:
+    """Whose key signed a link."""
+    found = re.search(r"X-(?:Amz|Goog)-Credential=([^&%/]+)", url)
+    return found[1] if found else ""

@@ -7,7 +7,8 @@ import pickle
 import subprocess
 import sys
 
-from pipelines.engines.engine import Failed, Lost, Outcome
+from pipelines.engines.engine import Lost, Outcome, raised
+from pipelines.engines.memory import GREEDY, bounded, reason, share
 from pipelines.stage import Unit
 
 
@@ -26,6 +27,8 @@ def hear_apart(unit: Unit) -> Outcome:
         )
     except subprocess.TimeoutExpired:
         return Lost(f"no end after {unit.deadline():.0f} s")
+    if child.returncode == GREEDY:
+        return Lost(reason(share(unit.recipe.run.memory_gb)))
     if child.returncode != 0:
         return Lost(f"its process ended with {child.returncode}")
     outcome: Outcome = pickle.loads(child.stdout)
@@ -44,9 +47,11 @@ def main() -> None:
 
     outcome: Outcome
     try:
-        outcome = hear(pickle.load(sys.stdin.buffer))
+        unit: Unit = pickle.load(sys.stdin.buffer)
+        with bounded(share(unit.recipe.run.memory_gb)):
+            outcome = hear(unit)
     except Exception as error:  # noqa: BLE001 - every exception is an outcome; the parent reports it
-        outcome = Failed(f"{type(error).__name__}: {error}")
+        outcome = raised(error)
     with os.fdopen(answer, "wb") as out:
         pickle.dump(outcome, out)
 

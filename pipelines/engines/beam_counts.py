@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import apache_beam as beam
@@ -30,7 +32,7 @@ def count(store: Store, top: int = 20, options: Sequence[str] = ()) -> Counts:
     shards = store.names("tracks")
     folder = f".beam/{uuid.uuid4().hex[:12]}"
     try:
-        with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+        with _quiet(), beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
             _pipeline(pipeline, store, f"{folder}/counts", top)
         with store.filesystem.open_input_file(f"{store.folder(folder)}/counts") as file:
             said = json.loads(file.read())
@@ -42,6 +44,19 @@ def count(store: Store, top: int = 20, options: Sequence[str] = ()) -> Counts:
             store.filesystem.delete_dir(store.folder(folder))
     found = [Tally(tuple(of), names, rows, sound, tuple(map(_named, most))) for of, (names, rows, sound, most) in said]
     return Counts(len(shards), tuple(sorted(found, key=lambda tally: tally.of)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error meanwhile: workers that a runner starts on this machine tell there of how they start."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _pipeline(pipeline: Any, store: Store, place: str, top: int) -> None:

@@ -12,9 +12,13 @@ from pipelines.stage import Heard, Unit
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker that died or hung with the unit in hand."""
+    """A worker that died or hung with the unit in hand.
+
+    blameless: for a reason that says nothing of the unit's files, as when its machine was full.
+    """
 
     reason: str
+    blameless: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Failed:
 
 
 Outcome = Heard | Lost | Failed
+
+
+def raised(error: BaseException) -> Lost | Failed:
+    """What an exception says of its unit. One for want of memory comes of a file, as a crash does, and so that file is looked for."""
+    if isinstance(error, MemoryError):
+        return Lost(f"more memory was asked for than its machine has{f' ({error})' if str(error) else ''}")
+    return Failed(f"{type(error).__name__}: {error}")
 
 
 class Engine(Protocol):

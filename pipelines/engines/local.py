@@ -15,7 +15,8 @@ from pathlib import Path
 
 from augment import stretching
 from pipelines.engines.apart import hear_apart
-from pipelines.engines.engine import Failed, Lost, Outcome
+from pipelines.engines.engine import Lost, Outcome, raised
+from pipelines.engines.memory import bounded, share
 from pipelines.process import alive, keep_memory
 from pipelines.stage import Unit, hear
 
@@ -23,8 +24,9 @@ from pipelines.stage import Unit, hear
 class Local:
     """A thread for each worker.
 
-    A file that crashes its decoder ends the whole process, so each shard under way is noted in a small file outside the
-    store; those which a dead run left are worked on in child processes the next time. A thread that hangs is given up.
+    A file that crashes its decoder, or takes memory without end, ends the whole process, so each shard under way is noted in
+    a small file outside the store; those which a dead run left are worked on in child processes the next time. A thread that
+    hangs is given up.
     """
 
     def __init__(self, store: str, workers: int = 0, device: str = "auto") -> None:
@@ -91,9 +93,10 @@ class Local:
         note = self._notes / f"{unit.shard}.{socket.gethostname()}.{os.getpid()}"
         note.touch()
         try:
-            return hear(unit)
+            with bounded(share(unit.recipe.run.memory_gb, self.workers)):
+                return hear(unit)
         except Exception as error:  # noqa: BLE001 - every exception is an outcome; the run reports it
-            return Failed(f"{type(error).__name__}: {error}")
+            return raised(error)
         finally:
             note.unlink(missing_ok=True)
 

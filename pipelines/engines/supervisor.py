@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+from pipelines.engines.memory import GREEDY
+
 CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGALRM}
 MOST = 1000
 STUCK_SECONDS = 120.0
@@ -28,6 +30,9 @@ def supervised() -> None:
             threading.Thread(target=_beat, name="heartbeat", daemon=True).start()
             return
         status = _wait(child)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == GREEDY:
+            print("a file took more memory than a worker may (run.memory_gb); going on with that shard set apart", file=sys.stderr)
+            continue
         if not os.WIFSIGNALED(status):
             os._exit(os.WEXITSTATUS(status))
         if os.WTERMSIG(status) not in CRASHES:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.campaigns.desk import Desk
 from pipelines.embeddings import Embeddings
-from pipelines.part import StoreError, publish
+from pipelines.part import StoreError
 from pipelines.queue.evidence import Evidence, evidence
 from pipelines.queue.learner import compressed
 from pipelines.queue.order import STANDING, Ranked, ranked
@@ -104,7 +104,7 @@ def keep(desk: Desk, found: Queue) -> None:
     """Write STORE/campaigns/<name>/queue.parquet, whole."""
     sink = io.BytesIO()
     pq.write_table(found.rows, sink)
-    publish(desk.store.filesystem, str(desk.folder / "queue.parquet"), sink.getvalue())
+    desk.keep("queue.parquet", sink.getvalue())
 
 
 def _say(found: Evidence, opinion: Judged) -> None:

@@ -33,8 +33,11 @@ def campaigns(store: Store, link: Callable[[str], str]) -> list[str]:
     Args:
         link: from a recording's URI to how the page links it, "" where it cannot.
     """
+    if not store.local:
+        said = '<p class="quiet">The campaigns of a store in a bucket are kept beside their files, and are not on this page.</p>\n'
+        return [section("campaigns-more", "Campaigns", said)]
     root = Path(store.folder("campaigns"))
-    if not store.local or not root.is_dir():
+    if not root.is_dir():
         return []
     folders = sorted(each for each in root.iterdir() if any((each / name).is_file() for name in ("tasks.json", *_MADE_BY)))
     shown = [_campaign(store, folder, number, link) for number, folder in enumerate(folders[:SHOWN], 1)]

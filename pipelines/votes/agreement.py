@@ -14,7 +14,6 @@ from annotation.agreement.confusion import confusion
 from annotation.agreement.value_sets import Distance
 from extractors.uri import printable
 from pipelines.campaigns.desk import Desk
-from pipelines.part import publish
 from pipelines.votes.ballots import ballots
 
 CONFUSED = 5  # pairs of values that are shown for a question
@@ -63,7 +62,7 @@ def measure(
             confused[question.name] = sorted(rows, key=lambda row: (-row[2], row[0], row[1]))
     progress(len(votes), len(votes))
     made = Measured(desk.campaign.name, draws, seed, distance, worst_first(found), confused)
-    publish(desk.store.filesystem, str(desk.folder / "agreement.json"), json.dumps(made.facts(), allow_nan=False, indent=1).encode())
+    desk.keep("agreement.json", json.dumps(made.facts(), allow_nan=False, indent=1))
     return made
 
 

@@ -24,7 +24,7 @@ from annotation.revisions import NOTHING, revised, standing
 from annotation.together import form
 from pipelines.campaigns.desk import Desk
 from pipelines.gather import add
-from pipelines.part import StoreError, publish
+from pipelines.part import StoreError
 from pipelines.votes.agreed import SNAPSHOT, Agreed, Statement, by_merging, by_votes, left_alone
 from pipelines.votes.ballots import ballots, gold, rows
 from pipelines.votes.truths import truths
@@ -158,8 +158,8 @@ def _keep(desk: Desk, agreed: Sequence[Agreed]) -> None:
     sink = io.BytesIO()
     pq.write_table(snapshot, sink, compression="zstd")
     people: Mapping[str, object] = {"campaign": desk.campaign.name, "questions": {each.question.name: described(each) for each in agreed}}
-    publish(desk.store.filesystem, str(desk.folder / "consensus.parquet"), sink.getvalue())
-    publish(desk.store.filesystem, str(desk.folder / "annotators.json"), json.dumps(people, indent=1, ensure_ascii=False).encode())
+    desk.keep("consensus.parquet", sink.getvalue())
+    desk.keep("annotators.json", json.dumps(people, indent=1, ensure_ascii=False))
 
 
 def described(agreed: Agreed) -> dict[str, object]:

@@ -43,6 +43,8 @@ RECIPES = {
     "logmel": LOGMEL,
     "bf16": BF16,
     "float32": FLOAT32,
+    "logmel_bf16": LOGMEL + BF16,
+    "views": VIEWS + LOGMEL + BF16,
     "three": LOGMEL + MFCC + BF16,
     "augmented_bf16": VIEWS + LOGMEL + MFCC + BF16,
     "augmented_float32": VIEWS + LOGMEL + MFCC + FLOAT32,
