@@ -16,6 +16,7 @@ from extractors.clip import track_id
 from extractors.uri import is_local, printable, to_path
 from pipelines.entries import Entry, Problem, local_entry
 from pipelines.identify import Identity, identify, unchanged
+from pipelines.in_hand import InHand
 from pipelines.manifest import SourceError
 from pipelines.scan_report import ScanReport, Vanished
 from pipelines.shards import Shards
@@ -33,6 +34,7 @@ def scan(
     shard_hours: float = 1.0,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    in_hand: InHand | None = None,
 ) -> ScanReport:
     """Find and identify audio, and add what is new to the store.
 
@@ -46,15 +48,20 @@ def scan(
         shard_hours: sound in a shard at most; a longer track is a shard of its own.
         workers: files read at once.
         progress: called with (files done, files in all).
+        in_hand: knows the files that may have ended an earlier child of the same parent; they are read apart.
     Raises:
         SourceError: a source cannot be listed, or the temporary folder is full.
         StoreError: the store cannot be written, or another scan is at work on it.
     """
-    return _scan(store, lambda: find(sources), shard_hours, workers, progress)
+    return _scan(store, lambda: find(sources), shard_hours, workers, progress, in_hand)
 
 
 def retry(
-    store: Store, shard_hours: float = 1.0, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+    store: Store,
+    shard_hours: float = 1.0,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    in_hand: InHand | None = None,
 ) -> ScanReport:
     """Try the files again that earlier scans rejected, and no others; what a manifest said of them is not known here.
 
@@ -69,21 +76,29 @@ def retry(
         listing.add(local_entry(to_path(uri)) if is_local(uri) else Entry(uri) for uri in uris)
         return listing
 
-    return _scan(store, rejected, shard_hours, workers, progress)
+    return _scan(store, rejected, shard_hours, workers, progress, in_hand)
 
 
 def _scan(
-    store: Store, listing: Callable[[], Listing], shard_hours: float, workers: int | None, progress: Callable[[int, int], None] | None
+    store: Store,
+    listing: Callable[[], Listing],
+    shard_hours: float,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+    in_hand: InHand | None,
 ) -> ScanReport:
     if not (shard_hours > 0 and math.isfinite(shard_hours)):
         raise SourceError(f"shard_hours must be above 0, got {shard_hours}")
     with store.lock("scan"):
-        return _Scan(store, listing(), shard_hours * 3600).run(workers or min(32, (os.cpu_count() or 1) + 4), progress)
+        in_hand = in_hand or InHand()
+        in_hand.look()
+        return _Scan(store, listing(), shard_hours * 3600, in_hand).run(workers or min(32, (os.cpu_count() or 1) + 4), progress)
 
 
 class _Scan:
-    def __init__(self, store: Store, listing: Listing, shard_seconds: float) -> None:
+    def __init__(self, store: Store, listing: Listing, shard_seconds: float, in_hand: InHand) -> None:
         self.store = store
+        self.in_hand = in_hand
         self.ledger = listing.ledger
         self.covers = listing.covers
         self.ledger.recall(store)
@@ -120,13 +135,21 @@ class _Scan:
                 if entry.problem or unchanged(entry, held):
                     waiting.append((entry, held, entry.problem))
                 else:
-                    waiting.append((entry, held, pool.submit(identify, entry, held)))
+                    waiting.append((entry, held, pool.submit(self._identify, entry, held)))
                 if len(waiting) > 16 * workers:
                     yield _settled(*waiting.popleft())
             while waiting:
                 yield _settled(*waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _identify(self, entry: Entry, held: Held | None) -> Outcome:
+        if self.in_hand.suspect(entry.uri):
+            from pipelines.engines.apart import identify_apart
+
+            return identify_apart(entry, held)
+        with self.in_hand.holding(entry.uri):
+            return identify(entry, held)
 
     def _note(self, entry: Entry, held: Held | None, outcome: Outcome) -> None:
         uri = entry.uri

@@ -90,17 +90,25 @@ def _result_stream(machine: bool) -> Iterator[IO[str]]:
 
 
 def _scan(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.engines.supervisor import supervised
+    from pipelines.in_hand import InHand
+
+    in_hand = InHand()
+    supervised("file")  # before anything starts a thread: it forks
     from pipelines.catalog import scan
     from pipelines.progress import bar
     from pipelines.store import Store
 
     with bar("scanning", "files") as advance:
-        report = scan(Store(options.store), options.source, options.shard_hours, progress=advance)
+        report = scan(Store(options.store), options.source, options.shard_hours, progress=advance, in_hand=in_hand)
     _show(result, options.json, asdict(report), str(report))
     return 0
 
 
 def _run(options: argparse.Namespace, result: IO[str]) -> int:
+    from pipelines.in_hand import InHand
+
+    in_hand = InHand()
     if options.engine == "local":
         from pipelines.engines.supervisor import supervised
 
@@ -126,7 +134,7 @@ def _run(options: argparse.Namespace, result: IO[str]) -> int:
     if options.retry_rejects:
         from pipelines.catalog import retry
 
-        retry(store)
+        retry(store, in_hand=in_hand)
     engine = _engine(options, recipe, store.root)
     diary = Diary(store, options.engine, tuple(recipe.variants()), options.log)
     with shards_bar() as tell:

@@ -48,7 +48,7 @@ class Run(BaseModel):
         ge=0,
         description="memory that a worker may take before it counts as runaway; 0 is its share of the machine's, by cores, and 2 at least",
     )
-    window: int = Field(0, ge=0, description="shards in flight; 0 is one for each worker")
+    window: int = Field(0, ge=0, description="shards in flight; 0 is one for each worker, and more on a cluster that may grow")
 
     def deadline(self, seconds: float) -> float:
         """Seconds of work after which a worker on so much sound counts as hung."""

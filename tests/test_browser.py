@@ -277,6 +277,7 @@ def test_clips_in_a_bucket_are_heard_by_links_that_are_renewed_and_no_answer_is_
             said.extend(capfd.readouterr())
             return said[-2]
 
+        monkeypatch.setattr("pipelines.engines.supervisor.supervised", lambda *_: None)  # it would fork pytest
         assert main(["scan", f"s3://{bucket.name}/deep", "--store", store]) == 0
         file.write_text(BUCKET_CAMPAIGN.format(name=name, more="expires_hours = 0.0003"))
         try:

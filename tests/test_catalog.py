@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -37,6 +39,7 @@ from pipelines.part import StoreError
 from pipelines.shards import Shards
 from pipelines.store import REJECTS, Store
 from pipelines.tracks import TRACKS, moved
+from tests.collection import ROOT, command, tones
 
 RATE = 8000
 
@@ -667,3 +670,38 @@ def test_a_track_that_moved_thrice_is_found_where_it_lies_now_and_the_catalogue_
     assert moved(store) == {ids[str(music / "0.wav")]: str(music / "z.wav")}
     monkeypatch.setattr(Store, "read", None)
     assert moved(Store(store.root)) == {ids[str(music / "0.wav")]: str(music / "z.wav")}
+
+
+CRASHING = """
+import os, signal, time
+import pipelines.identify as identify
+
+probe = identify.probe
+
+def crashing(path):
+    if path.endswith("-crash.wav"):
+        time.sleep(0.2)  # others are under way
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return probe(path)
+
+identify.probe = crashing
+"""
+
+
+@pytest.mark.slow
+def test_files_that_crash_whoever_opens_them_are_rejected_and_the_scan_goes_on(tmp_path: Path) -> None:
+    tones(tmp_path / "audio", 12)
+    for name in ("0-crash.wav", "m-crash.wav", "z-crash.wav"):
+        shutil.copy(tmp_path / "audio" / "000.flac", tmp_path / "audio" / name)
+    (tmp_path / "sitecustomize.py").write_text(CRASHING)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    arguments = command("scan", tmp_path / "audio", "--store", tmp_path / "store", "--json")
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["new"], told["rejected"]) == (12, 3)
+    rejects = Store(tmp_path / "store").open_rejects()
+    assert sorted(Path(row["uri"]).name for row in rejects) == ["0-crash.wav", "m-crash.wav", "z-crash.wav"]
+    assert {row["error"] for row in rejects} == {"poison"}
+    assert "the process that opened it ended with -11" in rejects[0]["message"]
+    assert 1 <= done.stderr.count("a file crashed its decoder or network (SIGSEGV); going on with that file set apart") <= 3

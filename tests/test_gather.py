@@ -223,7 +223,7 @@ def test_what_was_heard_is_told_even_if_the_labels_cannot_be_moved(
         raise ContractError("tag 'slow' refused")
 
     monkeypatch.setattr("pipelines.relabel.relabel", refused)
-    monkeypatch.setattr("pipelines.engines.supervisor.supervised", lambda: None)
+    monkeypatch.setattr("pipelines.engines.supervisor.supervised", lambda *_: None)
     store = catalogue(tmp_path, "/a.wav")
     with_clip(store, tmp_path)
     add(store, [said()])

@@ -128,7 +128,7 @@ def test_every_refusal_of_a_bucket_is_one_line_with_the_way_out(
     scan, run = ("scan", tmp_path / "audio"), ("run", tmp_path / "recipe.toml", "--engine", "local")
     campaign = ("campaign", "apply", tmp_path / "campaign.toml", "--url", "http://127.0.0.1:9", "--token-file", tmp_path / "token")
     release = ("release", tmp_path / "release.toml", "--out", tmp_path / "releases")
-    monkeypatch.setattr("pipelines.engines.supervisor.supervised", lambda: None)  # it would fork pytest
+    monkeypatch.setattr("pipelines.engines.supervisor.supervised", lambda *_: None)  # it would fork pytest
     away = subprocess.Popen(  # pyarrow asks for some seconds; meanwhile the others
         command(*run, "--store", store), env=os.environ | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, stderr=subprocess.PIPE, text=True
     )
@@ -186,7 +186,10 @@ def test_every_refusal_of_a_bucket_is_one_line_with_the_way_out(
         "https://bucket.example/a.wav?X-Amz-Expires=60&X-Amz-Signature=hush",
     ],
 )
-def test_a_password_in_an_address_is_refused_without_repeating_it(store: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_password_in_an_address_is_refused_without_repeating_it(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.engines.supervisor.supervised", lambda *_: None)  # it would fork pytest
     assert main(["rejects", "--store", store]) == 2
     assert main(["scan", store, "--store", str(tmp_path / "store")]) == 2
     said = capfd.readouterr().err

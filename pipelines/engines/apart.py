@@ -1,4 +1,4 @@
-"""A unit of work in a process of its own, for work that may end its process."""
+"""Work in a process of its own, for work that may end its process."""
 
 from __future__ import annotations
 
@@ -6,54 +6,89 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
+from extractors.uri import is_local, printable, to_path
 from pipelines.engines.engine import Lost, Outcome, raised
 from pipelines.engines.memory import GREEDY, bounded, reason, share
-from pipelines.stage import Unit
+from pipelines.entries import Entry, Problem
+from pipelines.identify import Identity, identify
+from pipelines.stage import Unit, hear
+from pipelines.tracks import Held
+
+# Seconds that a file's header and tags may take; its bytes are read at ten megabytes a second at least.
+_IDENTIFY_SECONDS, _BYTES_A_SECOND = 60.0, 10e6
 
 
 def hear_apart(unit: Unit) -> Outcome:
     """Run one unit in a child process, for as long as its deadline allows."""
+    end, outcome = _apart(_hear, unit, unit.deadline())
+    if end is None:
+        return Lost(f"no end after {unit.deadline():.0f} s")
+    if end == GREEDY:
+        return Lost(reason(share(unit.recipe.run.memory_gb)))
+    if end != 0:
+        return Lost(f"its process ended with {end}")
+    found: Outcome = outcome
+    return found
+
+
+def identify_apart(entry: Entry, held: Held | None) -> Identity | Problem | None:
+    """Read a file in a child process; one that ends it is a problem like others."""
+    end, found = _apart(_identify, (entry, held), _IDENTIFY_SECONDS + (entry.bytes or 0) / _BYTES_A_SECOND)
+    if end == 0:
+        known: Identity | Problem | None = found
+        return known
+    what = "does not end" if end is None else f"ended with {end}"
+    name = printable(to_path(entry.uri)) if is_local(entry.uri) else entry.uri
+    return Problem("poison", f"{name}: the process that opened it {what}", "convert the file with another program and scan again")
+
+
+def _apart(function: Callable[[Any], Any], argument: Any, seconds: float) -> tuple[int | None, Any]:
+    """What a child process makes of something: how it ended, None if it did not, and what it gave back."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
         child = subprocess.run(
             [sys.executable, "-m", "pipelines.engines.apart"],
-            input=pickle.dumps(unit),
+            input=pickle.dumps((function.__name__, argument)),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=unit.deadline(),
+            timeout=seconds,
             env=environment,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Lost(f"no end after {unit.deadline():.0f} s")
-    if child.returncode == GREEDY:
-        return Lost(reason(share(unit.recipe.run.memory_gb)))
-    if child.returncode != 0:
-        return Lost(f"its process ended with {child.returncode}")
-    outcome: Outcome = pickle.loads(child.stdout)
-    return outcome
+        return None, None
+    return child.returncode, pickle.loads(child.stdout) if child.returncode == 0 else None
+
+
+def _hear(unit: Unit) -> Outcome:
+    try:
+        with bounded(share(unit.recipe.run.memory_gb)):
+            return hear(unit)
+    except Exception as error:  # noqa: BLE001 - every exception is an outcome; the parent reports it
+        return raised(error)
+
+
+def _identify(asked: tuple[Entry, Held | None]) -> Identity | Problem | None:
+    with bounded(share()):
+        return identify(*asked)
 
 
 def main() -> None:
-    """Read a pickled unit from standard input, write the pickled outcome to standard output."""
+    """Read what to do, pickled, from standard input, write what came of it, pickled, to standard output."""
     from pipelines.process import keep_memory, single_threaded
 
     single_threaded()
     keep_memory()
     answer = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not mix with the answer
-    from pipelines.stage import hear
-
-    outcome: Outcome
-    try:
-        unit: Unit = pickle.load(sys.stdin.buffer)
-        with bounded(share(unit.recipe.run.memory_gb)):
-            outcome = hear(unit)
-    except Exception as error:  # noqa: BLE001 - every exception is an outcome; the parent reports it
-        outcome = raised(error)
+    name, argument = pickle.load(sys.stdin.buffer)
+    functions: dict[str, Callable[[Any], Any]] = {each.__name__: each for each in (_hear, _identify)}
+    found = functions[name](argument)
     with os.fdopen(answer, "wb") as out:
-        pickle.dump(outcome, out)
+        pickle.dump(found, out)
 
 
 if __name__ == "__main__":

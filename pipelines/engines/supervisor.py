@@ -17,11 +17,14 @@ STUCK_SECONDS = 120.0
 _PR_SET_PDEATHSIG = 1
 
 
-def supervised() -> None:
+def supervised(what: str = "shard") -> None:
     """Return in a child process; the parent stays behind, starts another child after a crash, and ends as the last one did.
 
-    The next child finds what was under way (see `Local`) and works on that in processes of its own, so no file crashes
-    two children.
+    The next child finds what was under way (see `Local` and `InHand`) and works on that in processes of its own, so no file
+    crashes two children.
+
+    Args:
+        what: is set apart, for people.
     """
     for _ in range(MOST):
         child = os.fork()
@@ -31,15 +34,15 @@ def supervised() -> None:
             return
         status = _wait(child)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == GREEDY:
-            print("a file took more memory than a worker may (run.memory_gb); going on with that shard set apart", file=sys.stderr)
+            print(f"a file took more memory than a worker may (run.memory_gb); going on with that {what} set apart", file=sys.stderr)
             continue
         if not os.WIFSIGNALED(status):
             os._exit(os.WEXITSTATUS(status))
         if os.WTERMSIG(status) not in CRASHES:
             os.kill(os.getpid(), os.WTERMSIG(status))
         name = signal.Signals(os.WTERMSIG(status)).name
-        what = "something held Python's lock for two minutes" if name == "SIGALRM" else "a file crashed its decoder or network"
-        print(f"{what} ({name}); going on with that shard set apart", file=sys.stderr)
+        event = "something held Python's lock for two minutes" if name == "SIGALRM" else "a file crashed its decoder or network"
+        print(f"{event} ({name}); going on with that {what} set apart", file=sys.stderr)
     os._exit(1)
 
 
