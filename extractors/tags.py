@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import struct
+import sys
 import threading
 import types
 import zlib
@@ -36,11 +37,17 @@ _COPIED = 1 << 31  # bytes that reading a file's ID3 frames may copy
 _FRAME = 1 << 20  # and what each frame counts for beside, as equal names are compared with all before
 
 
+class _Left(threading.local):
+    """What the file at hand may still cost; for whoever uses mutagen beside us there is no end."""
+
+    bytes = copied = sys.maxsize
+
+
 class _Bounded:
     """What mutagen needs of zlib, with an end to what a file's frames may unpack to: a megabyte could be a gigabyte."""
 
     error = zlib.error
-    left = threading.local()
+    left = _Left()
 
     @classmethod
     def decompress(cls, data: bytes) -> bytes:
@@ -103,6 +110,8 @@ def tags(path: str) -> dict[str, str]:
         return {}
     except (AssertionError, NotImplementedError, RecursionError, MemoryError):
         return {}
+    finally:
+        _Bounded.left.bytes = _Bounded.left.copied = sys.maxsize
     if file is None or file.tags is None:
         return {}
     found = {field: _first(file.tags, names) for field, names in _NAMES.items()}

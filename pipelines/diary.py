@@ -106,7 +106,7 @@ class Diary:
     def __init__(self, store: Store, engine: str, tables: tuple[str, ...], log: str = "") -> None:
         self._store = store
         self._began = time.monotonic()
-        self._run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        self._run = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:6]}"  # names are in the order of time
         self._engine, self._tables = engine, tables
         self._lost = 0
         self._written = 0.0

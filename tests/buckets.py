@@ -13,6 +13,7 @@ from uuid import uuid4
 import boto3
 import httpx
 import pytest
+import s3fs
 
 SECRET, TOKEN = "sEcReT/hidden+key", "sEsSiOnToKeN=="
 KEY = "AKIAHIDDEN"
@@ -36,7 +37,8 @@ def s3_server() -> Iterator[str]:
 
 
 def enter(patch: pytest.MonkeyPatch, endpoint: str, key: str = KEY, secret: str = SECRET, token: str = TOKEN) -> None:
-    """Set the environment by which commands open buckets."""
+    """Set the environment by which commands open buckets; what was opened by another is forgotten."""
+    s3fs.S3FileSystem.clear_instance_cache()
     values = {"ACCESS_KEY_ID": key, "SECRET_ACCESS_KEY": secret, "SESSION_TOKEN": token, "ENDPOINT_URL": endpoint}
     for name, value in {**values, "DEFAULT_REGION": "us-east-1", "REGION": "us-east-1", "MAX_ATTEMPTS": "1"}.items():
         patch.setenv(f"AWS_{name}", value) if value else patch.delenv(f"AWS_{name}", raising=False)

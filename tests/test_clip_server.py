@@ -304,7 +304,7 @@ def test_fifty_readers_at_once_each_get_their_bytes_and_no_file_stays_open(url: 
 
 
 def test_a_presigned_link_is_signed_as_amazon_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("s3fs")
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
     secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
     for name, value in {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "eu-west-1"}.items():
         monkeypatch.setenv(name, value)
@@ -328,7 +328,7 @@ def test_a_presigned_link_is_signed_as_amazon_says(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_presigned_link_is_renewed_for_another_object_another_key_or_half_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("s3fs")
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
     for name, value in {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-west-1"}.items():
         monkeypatch.setenv(name, value)
     uri = "s3://bucket/clips/mp3/" + NAME

@@ -16,6 +16,7 @@ import pytest
 from pipelines.cli import main
 from pipelines.diary import Diary, Note, notes
 from pipelines.engines.engine import Failed, Lost
+from pipelines.process import alive
 from pipelines.recipe import Recipe
 from pipelines.run import Summary
 from pipelines.stage import Heard, Unit
@@ -60,6 +61,8 @@ def test_a_run_under_way_is_seen_from_another_process_and_a_killed_one_falls_sil
         time.sleep(0.1)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    while alive(found[0].process):  # the command's child, which is not ours to wait for
+        time.sleep(0.05)
     assert found[0].state == "running"
     assert 0 < found[0].shards < found[0].planned == 12
     assert "nothing is known of the end yet" in str(replace(found[0], at=time.time(), recent=None))
