@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -190,27 +191,30 @@ def test_chance_bounds_how_often_scattered_landmarks_agree() -> None:
 
 def test_the_fewer_landmarks_agree_the_more_pitches_and_the_weaker_rivals_it_takes() -> None:
     assert [Match("a", score, 0.0, 0.9, 1e-9, 6, 0).sure for score in (17, 18)] == [False, True]
-    # 16 + 1.5 × 6 = 25 = 16 + 0.75 × 12.
-    assert [Match("a", 16, 0.0, 0.9, 1e-9, 6, pitches).sure for pitches in (11, 12)] == [False, True]
-    assert not Match("a", 16, 0.0, 0.9, 1e-9, 7, 12).sure
-    # A rival below 5 is no better than 5: 16 + 1.5 × 5 = 23.5 = 16 + 0.75 × 10.
-    assert [Match("a", 16, 0.0, 0.9, 1e-9, 0, pitches).sure for pitches in (9, 10)] == [False, True]
-    assert [Match("a", score, 0.0, 0.9, 1e-9, 5, 40).sure for score in (9, 10)] == [False, True]
+    # 18 + 2.5 × 6 = 33 = 16 + 0.5 × 9 + 6.25 × 2.
+    assert [Match("a", 16, 0.0, 0.9, 1e-9, 6, pitches, 2.0).sure for pitches in (8, 9)] == [False, True]
+    assert not Match("a", 16, 0.0, 0.9, 1e-9, 7, 9, 2.0).sure
+    # A rival below 5 is no better than 5: 18 + 2.5 × 5 = 30.5 = 16 + 0.5 × 4 + 6.25 × 2.
+    assert [Match("a", 16, 0.0, 0.9, 1e-9, 0, pitches, 2.0).sure for pitches in (3, 4)] == [False, True]
+    # e landmarks at a moment cost as much as six pitches; and a span counts for 2.56 s at most: 16.
+    assert [Match("a", 16, 0.0, 0.9, 1e-9, 5, pitches, 2.0, math.e).sure for pitches in (9, 10)] == [False, True]
+    assert [Match("a", 10, 0.0, 0.9, 1e-9, 5, pitches, 99.0).sure for pitches in (8, 9)] == [False, True]
+    assert [Match("a", score, 0.0, 0.9, 1e-9, 5, 40, 2.56).sure for score in (9, 10)] == [False, True]
 
 
 def test_landmarks_that_agree_in_few_pitches_count_less_than_as_many_in_many(tmp_path: Path) -> None:
-    # Seven slices, two landmarks in each: once of two pitches over and over, once of fourteen.
-    frames = np.arange(7).repeat(2) * 16
-    times = 1 + np.arange(14)
-    steady = code(np.tile([100, 140], 7), np.full(14, 5), times), frames
-    moving = code(100 + 10 * np.arange(14), np.full(14, 5), times), frames
+    # Eight slices, two landmarks in each: once of two pitches over and over, once of sixteen.
+    frames = np.arange(8).repeat(2) * 16
+    times = 1 + np.arange(16)
+    steady = code(np.tile([100, 140], 8), np.full(16, 5), times), frames
+    moving = code(100 + 10 * np.arange(16), np.full(16, 5), times), frames
     store = heard_store(tmp_path, {"aa": [steady], "bb": [moving]})
     build(store)
     index = Landmarks(store)
     found = [candidates(index, [Heard("", hashes, begun)])[0][0] for hashes, begun in (steady, moving)]
-    assert [(each.track_id, each.score, each.pitches, each.sure) for each in found] == [("aa", 14, 2, False), ("bb", 14, 14, True)]
+    assert [(each.track_id, each.score, each.pitches, each.sure) for each in found] == [("aa", 16, 2, False), ("bb", 16, 16, True)]
     # As many where either side may be a frame off.
-    assert candidates(index, [Heard("", *moving)], width=2)[0][0].pitches == 14
+    assert candidates(index, [Heard("", *moving)], width=2)[0][0].pitches == 16
 
 
 # The index
