@@ -351,3 +351,16 @@ def test_help_answers_at_once_because_nothing_heavy_is_imported() -> None:
     code = "import sys; from pipelines.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
     done = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "pyarrow", "torch", "ray", "pydantic"} & set(done.stdout.split())
+
+
+def test_notes_are_not_kept_in_a_folder_that_somebody_else_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Local("store", 1, "cpu")
+    mine = tmp_path / f"earmark-{os.getuid()}"
+    assert mine.stat().st_mode & 0o777 == 0o700
+    mine.rename(tmp_path / "elsewhere")
+    mine.symlink_to(tmp_path / "elsewhere")
+    lstat = Path.lstat
+    monkeypatch.setattr(Path, "lstat", lambda path: os.stat_result((*lstat(path)[:4], os.getuid() + 1, *lstat(path)[5:])))
+    with pytest.raises(ValueError, match=f"earmark-{os.getuid()}: belongs to somebody else; set TMPDIR"):
+        Local("store", 1, "cpu")

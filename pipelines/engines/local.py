@@ -27,6 +27,9 @@ class Local:
     A file that crashes its decoder, or takes memory without end, ends the whole process, so each shard under way is noted in
     a small file outside the store; those which a dead run left are worked on in child processes the next time. A thread that
     hangs is given up.
+
+    Raises:
+        ValueError: the folder for those notes is somebody else's.
     """
 
     def __init__(self, store: str, workers: int = 0, device: str = "auto") -> None:
@@ -34,8 +37,8 @@ class Local:
         self.workers = workers or len(os.sched_getaffinity(0))
         self.device = _device(device)
         folder = hashlib.sha256(store.encode()).hexdigest()[:16]
-        self._notes = Path(tempfile.gettempdir()) / f"earmark-{os.getuid()}" / folder
-        self._notes.mkdir(parents=True, exist_ok=True)
+        self._notes = _home() / folder
+        self._notes.mkdir(exist_ok=True)
         self._suspects = self._left_open()
         keep_memory()
         stretching.apart(self.workers > 1)  # it would keep the other threads waiting
@@ -109,6 +112,15 @@ class Local:
                 suspects.add(shard)
                 note.unlink(missing_ok=True)
         return suspects
+
+
+def _home() -> Path:
+    """The folder of this user's notes. On a shared machine anybody may have made one of that name, or a link to elsewhere."""
+    home = Path(tempfile.gettempdir()) / f"earmark-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.lstat().st_uid != os.getuid():
+        raise ValueError(f"{home}: belongs to somebody else; set TMPDIR to a folder of your own")
+    return home
 
 
 def _device(wanted: str) -> str:
