@@ -26,7 +26,7 @@ import pyarrow as pa
 from tests.benchmarks.measure import ROOT
 
 SIZES = (100_000, 300_000, 1_000_000)
-CLIPS = (1_000, 10_000, 100_000)
+CLIPS = (1_000, 10_000, 50_000, 100_000)
 PER_SHARD = 50  # clips in a shard
 SECONDS = 0.1
 BUCKET = "s3://bucket/music"
