@@ -40,9 +40,9 @@ class Fingerprint(Extractor):
 
     use: Literal["Fingerprint"] = "Fingerprint"
 
-    sample_rate: int = Field(8000, gt=0, description="Hz")
+    sample_rate: int = Field(8000, gt=0, le=1_000_000, description="Hz")
     n_fft: int = Field(1024, ge=16, le=1024, description="samples of a frame")
-    hop_length: int = Field(128, ge=1, description="samples from one frame to the next")
+    hop_length: int = Field(128, ge=1, le=1_000_000, description="samples from one frame to the next")
     lowest: float = Field(100.0, ge=0, description="Hz; peaks below it are hum")
     radius_frames: int = Field(7, ge=1, description="frames before and after a peak that are quieter")
     radius_bins: int = Field(8, ge=1, description="bins below and above a peak that are quieter")

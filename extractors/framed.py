@@ -20,9 +20,9 @@ Stored = Literal["float16", "float32"]
 class Framed(Extractor):
     """What all features of short frames share. Every table has `valid`: frames of sound, before frames of padding."""
 
-    sample_rate: int = Field(22050, gt=0, description="Hz")
+    sample_rate: int = Field(22050, gt=0, le=1_000_000, description="Hz")
     n_fft: int = Field(2048, ge=2, le=65_536, description="samples of a frame")
-    hop_length: int = Field(512, ge=1, description="samples from one frame to the next")
+    hop_length: int = Field(512, ge=1, le=1_000_000, description="samples from one frame to the next")
     win_length: int | None = Field(None, ge=1, description="n_fft if absent")
     window: str = Field("hann", description="a name that scipy.signal.get_window knows")
     center: bool = Field(True, description="frame t is centred on sample t * hop_length, rather than beginning there")

@@ -54,7 +54,7 @@ class TorchModel(Extractor):
     weights: str | None = Field(None, description="a .safetensors file with the module's state; what the factory makes if absent")
     options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="the factory's arguments")
     front: Front = Field(description='"wave", or a table such as {use = "LogMel", sample_rate = 16000}')
-    sample_rate: int | None = Field(None, gt=0, description='Hz, with front = "wave"')
+    sample_rate: int | None = Field(None, gt=0, le=1_000_000, description='Hz, with front = "wave"')
     layout: Layout = Field(description='a clip\'s dimensions as the module takes them: "1 feature time" is (1, bands, frames), one channel')
     outputs: dict[str, tuple[int, ...]] = Field(min_length=1, description="{embedding = [512]}: one clip's shape; a leading -1 varies")
     precision: Precision = "float32"

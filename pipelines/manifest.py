@@ -132,7 +132,7 @@ def _parquet(path: str, name: str, unused: dict[str, None]) -> _Records:
                 named = [columns[column] for column in batch.schema.names]
                 for row in zip(*(_texts(column, name) for column in batch.columns), strict=True):
                     yield f"row {next(number)}", dict(zip(named, row, strict=True))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(f"{name}: not Parquet ({_line(error)})") from error
 
 

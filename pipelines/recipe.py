@@ -61,7 +61,9 @@ class Views(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: int = Field(1, ge=1, description="views of each clip, view 0 among them")
-    sample_rate: int = Field(0, ge=0, description="Hz at which views are made; 0 is the track's own: dearer, and seldom heard")
+    sample_rate: int = Field(
+        0, ge=0, le=1_000_000, description="Hz at which views are made; 0 is the track's own: dearer, and seldom heard"
+    )
 
 
 class Recipe(BaseModel):

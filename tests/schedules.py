@@ -171,7 +171,8 @@ class Collection:
 
     @contextlib.contextmanager
     def _mounted(self) -> Iterator[None]:
-        self.store.mkdir(exist_ok=True)
+        shutil.rmtree(self.store, ignore_errors=True)  # what an earlier schedule may have found in its place
+        self.store.mkdir()
         self._mount()
         try:
             yield

@@ -19,7 +19,7 @@ from extractors.checkpoint import CheckpointError, read_checkpoint
 from pipelines.heads.files import load as load_head
 from pipelines.manifest import SourceError, rows
 from pipelines.places import FileError, load_toml
-from pipelines.recipe import load
+from pipelines.recipe import RecipeError, load
 from pipelines.release.spec import Release
 from tests.collection import MEL, PEAKS, ROOT
 from tests.hostile import fuzz, mutated, one_line
@@ -258,3 +258,21 @@ def test_any_damage_to_a_jams_file_gives_labels_or_one_line(tmp_path: Path) -> N
             one_line(error, str(path))
 
     fuzz(mutated(whole, len(whole)), check, "JAMS files", 200)
+
+
+def test_a_column_whose_name_is_no_text_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"uri": ["a.wav"], "license": ["CC0"]}), path)
+    raw = path.read_bytes()
+    at = raw.rindex(b"\x07license")  # in the columns' metadata, which is read apart from the schema
+    path.write_bytes(raw[: at + 1] + b"\x80" + raw[at + 2 :])
+    with pytest.raises(SourceError, match=r"list\.parquet: not Parquet") as error:
+        list(rows(str(path), []))
+    one_line(error.value, str(path))
+
+
+def test_a_number_without_end_in_a_recipe_is_told_in_its_line(tmp_path: Path) -> None:
+    for name in ("sample_rate", "n_fft", "hop_length", "n_mels"):
+        (tmp_path / "recipe.toml").write_text(f'[window]\nseconds = 1.0\n[[extract]]\nuse = "LogMel"\n{name} = {"9" * 400}\n')
+        with pytest.raises(RecipeError, match=rf"recipe\.toml, line 5: extract\[0\]\.{name}: "):
+            load(tmp_path / "recipe.toml")

@@ -31,7 +31,11 @@ def main() -> int:
             events.update(story.events)
             looks += story.seen
             bad += [] if story.good else [seed]
-            found = "as undisturbed" if story.good else f"WRONG: {story.failed} {story.rejects} {story.wrong[:3]} rows right: {story.right}"
+            found = (
+                "as undisturbed"
+                if story.good
+                else f"WRONG: {story.failed} {story.rejects} {story.wrong[:3]} {story.left[:3]} rows right: {story.right}"
+            )
             print(f"seed {seed:3}  {time.monotonic() - at:5.1f} s  {story}: {found}", flush=True)
     used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"{options.seeds} schedules in {(time.monotonic() - began) / 60:.1f} min, {used / 60:.1f} min of processor time waited for")
