@@ -163,13 +163,16 @@ def run(
                 told(summary, unit, outcome)
             if isinstance(outcome, Failed):
                 store.present()  # without its store every other shard would fail too
-        _forget(store, heard, unmade)
     except KeyboardInterrupt:
         summary.interrupted = True
     except StoreError as error:
         summary.away = str(error)
     finally:
         engine.close()
+    try:
+        _forget(store, heard, unmade)  # after an interruption too: what was made is not made, and so not struck out, again
+    except StoreError as error:
+        summary.away = summary.away or str(error)
     summary.wall_seconds = time.monotonic() - began
     return summary
 

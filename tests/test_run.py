@@ -20,7 +20,8 @@ import pytest
 
 from extractors import LogMel
 from pipelines.engines.local import Local
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, load
+from pipelines.run import run as whole_run
 from pipelines.stage import Heard, Unit
 from pipelines.store import Store
 from tests.collection import MFCC, PEAKS, RECIPE, ROOT, clips, command, earmark, parts, tone, tones
@@ -364,3 +365,20 @@ def test_notes_are_not_kept_in_a_folder_that_somebody_else_made(tmp_path: Path, 
     monkeypatch.setattr(Path, "lstat", lambda path: os.stat_result((*lstat(path)[:4], os.getuid() + 1, *lstat(path)[5:])))
     with pytest.raises(ValueError, match=f"earmark-{os.getuid()}: belongs to somebody else; set TMPDIR"):
         Local("store", 1, "cpu")
+
+
+def test_what_an_interrupted_run_has_made_is_struck_out_of_the_rejects(tmp_path: Path) -> None:
+    (path,) = tones(tmp_path / "audio", 1)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
+    store = Store(tmp_path / "store")
+    (track_id,) = store.table("tracks").to_table(["track_id"]).column("track_id").to_pylist()
+    said = {"uri": str(path), "stage": "augment", "track_id": track_id, "error": "silent", "message": "m", "remedy": "r"}
+    store.reject([said])
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    summary = whole_run(store, load(tmp_path / "recipe.toml"), Local(store.root, 1, "cpu"), told=interrupt)
+    assert summary.interrupted
+    assert store.open_rejects() == []
