@@ -112,6 +112,15 @@ def printable(text: str) -> str:
     return _HOSTILE.sub(lambda found: ascii(found[0])[1:-1], as_bytes.decode("utf-8", "backslashreplace"))
 
 
+def shown(uri: str) -> str:
+    r"""An address for people: a path, where it is one of this machine.
+
+    >>> shown("file:///music/caf%E9.wav"), shown("s3://bucket/a.mp3")
+    ('/music/caf\\xe9.wav', 's3://bucket/a.mp3')
+    """
+    return printable(to_path(uri) if is_local(uri) else uri)
+
+
 @contextlib.contextmanager
 def open_local(uri: str) -> Iterator[str]:
     """The path of a local file with this content: the file itself, or a temporary copy of a remote one.

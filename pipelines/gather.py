@@ -203,6 +203,6 @@ def _stem(uri: str) -> str:
     >>> _stem("/music/Für Elise.v2.wav"), _stem("file:///music/caf%E9.wav"), _stem("s3://bucket/a/song.mp3")
     ('Für Elise.v2', 'caf\\xe9', 'song')
     """
-    from extractors.uri import is_local, printable, to_path
+    from extractors.uri import shown
 
-    return PurePosixPath(printable(to_path(uri) if is_local(uri) else uri)).stem
+    return PurePosixPath(shown(uri)).stem

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from extractors.audio import AudioError, AudioInfo, probe
 from extractors.remote import RemoteError, look
 from extractors.tags import tags
-from extractors.uri import is_local, open_local, printable, to_path
+from extractors.uri import is_local, open_local, printable, shown, to_path
 from pipelines.entries import Entry, Problem, irregular, refused
 from pipelines.manifest import Words
 from pipelines.tracks import Held
@@ -36,7 +36,7 @@ def unchanged(entry: Entry, held: Held | None) -> bool:
 
 def identify(entry: Entry, held: Held | None = None) -> Identity | Problem | None:
     """Read a file once and say what it is; None if it is what `held` says. Memory does not grow with the file."""
-    name = printable(to_path(entry.uri)) if is_local(entry.uri) else entry.uri
+    name = shown(entry.uri)
     try:
         if entry.modified is None and not is_local(entry.uri):
             place = look(entry.uri)

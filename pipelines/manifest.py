@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from extractors.remote import RemoteError
-from extractors.uri import is_local, is_uri, open_local, printable, to_path, to_uri
+from extractors.uri import is_local, is_uri, open_local, printable, shown, to_path, to_uri
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +47,7 @@ def rows(uri: str, notes: list[str]) -> Iterator[tuple[str, Words]]:
     Raises:
         SourceError: the file cannot be read, has no column `uri`, or has a row without one.
     """
-    name = printable(to_path(uri) if is_local(uri) else uri)
+    name = shown(uri)
     folder = os.path.dirname(to_path(uri)) if is_local(uri) else uri.rpartition("/")[0]
     unused: dict[str, None] = {}
     try:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from extractors.uri import is_local, printable, to_path
+from extractors.uri import shown
 from pipelines.engines.engine import Lost, Outcome, raised
 from pipelines.engines.memory import GREEDY, bounded, reason, share
 from pipelines.entries import Entry, Problem
@@ -41,7 +41,7 @@ def identify_apart(entry: Entry, held: Held | None) -> Identity | Problem | None
         known: Identity | Problem | None = found
         return known
     what = "does not end" if end is None else f"ended with {end}"
-    name = printable(to_path(entry.uri)) if is_local(entry.uri) else entry.uri
+    name = shown(entry.uri)
     return Problem("poison", f"{name}: the process that opened it {what}", "convert the file with another program and scan again")
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from annotation.jams import Jams, write_jams
 from annotation.labels import Label, from_rows
-from extractors.uri import is_local, printable, to_path
+from extractors.uri import shown
 from pipelines.part import StoreError
 from pipelines.release.loader import Release
 
@@ -77,7 +77,7 @@ def _name(uri: str, *more: str) -> str:
     >>> _name("/music/Für Elise.v2.wav"), _name("file:///a/..%2F..%2Fx\n.wav", "c/1")
     ('Für Elise.v2', 'x\\n-c%2F1')
     """
-    stem = PurePosixPath(printable(to_path(uri) if is_local(uri) else uri)).stem.lstrip(".").replace("\0", "")
+    stem = PurePosixPath(shown(uri)).stem.lstrip(".").replace("\0", "")
     ending = "".join(f"-{quote(each, safe='')}" for each in more if each)
     kept = os.fsencode(stem)[: LONGEST - len(ending)].decode("utf-8", "ignore")
     return f"{kept or 'track'}{ending}"
