@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from annotation import foreign
 from annotation.question import Question, speakable
 from annotation.task import digest
 
@@ -188,8 +189,8 @@ class Campaign(Spec):
         if not interface or interface.lstrip().startswith("<") or folder is None:
             return interface
         try:
-            return (Path(folder) / interface).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+            return foreign.text(Path(folder) / interface, 1 << 22)
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"{interface!r} cannot be read ({getattr(error, 'strerror', None) or error}); name a file beside this one"
             ) from None

@@ -16,6 +16,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from annotation.campaign import Campaign
 from annotation.colours import colour
@@ -43,6 +44,7 @@ _AROUND: tuple[str, ...] = (
     "PagedView",
 )
 _AROUND += ("Panel", "Paragraphs", "Pdf", "RichText", "Shortcut", "Style", "Table", "Text", "Video", "View")
+_DEEP, _TAGS = 64, 20_000  # of a screen's tags
 _STYLE = """
 .earmark-sound { position: sticky; top: 0; z-index: 5; background: var(--color-neutral-background, Canvas); }
 .earmark-question { padding: 4px 0 12px; border-top: 1px solid var(--color-neutral-border, #8884); }
@@ -148,7 +150,9 @@ def controls(xml: str) -> dict[str, Shown]:
         ValueError: not XML.
     """
     return {
-        tag.get("name", ""): _shown(tag) for tag in _read(xml).iter() if tag.tag in _CONTROLS or (tag.get("toName") and tag.tag != "Filter")
+        tag.get("name", ""): _shown(tag)
+        for tag in screen(xml).iter()
+        if tag.tag in _CONTROLS or (tag.get("toName") and tag.tag != "Filter")
     }
 
 
@@ -157,13 +161,38 @@ def _shown(tag: ET.Element) -> Shown:
     return Shown(tag.tag, values, tag.get("choice") == "multiple", tag.get("kind", ""))
 
 
-def _read(xml: str) -> ET.Element:
+class _Screen(ET.TreeBuilder):
+    """What is made of a screen's XML: work on it grows with the square of its depth, and a server's or a lead's file may be anything."""
+
+    depth = tags = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Any:
+        self.depth, self.tags = self.depth + 1, self.tags + 1
+        if self.depth > _DEEP or self.tags > _TAGS or len(attrs) > _DEEP:
+            raise ValueError(
+                f"more than {_TAGS:,} tags, or tags more than {_DEEP} deep or with as many attributes; nobody could answer that"
+            )
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ET.Element:
+        self.depth -= 1
+        return super().end(tag)
+
+
+def screen(xml: str) -> ET.Element:
+    """A screen's root.
+
+    Raises:
+        ValueError: not XML, or more than a screen is; nothing outside of it is ever looked at.
+    """
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
         raise ValueError("a DOCTYPE or ENTITY is not allowed; leave it out")
     try:
-        return ET.fromstring(xml)
+        return ET.fromstring(xml, ET.XMLParser(target=_Screen()))
     except ET.ParseError as error:
         raise ValueError(f"not XML: {error}") from None
+    except UnicodeEncodeError:
+        raise ValueError("not XML: it has half a character") from None
 
 
 def check_interface(xml: str, campaign: Campaign, fields: Collection[str] = FIELDS) -> list[str]:
@@ -173,7 +202,7 @@ def check_interface(xml: str, campaign: Campaign, fields: Collection[str] = FIEL
         fields: columns that every task has.
     """
     try:
-        root = _read(xml)
+        root = screen(xml)
         found = controls(xml)
     except ValueError as error:
         return [str(error)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from annotation import foreign
 from annotation.labels import Label, unfinished
 from annotation.namespaces import DENSE, home
 from annotation.observations import COLUMNS, OBSERVED, Observation, author, is_number, keep, kept_rows, observation_of, observed, placed
@@ -103,12 +104,12 @@ def read_jams(path: str | Path, track_id: str) -> Jams:
         ValueError: no such file, or not a JAMS file: one line with the place.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        document = foreign.document(path)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: not JSON, and so not a JAMS file ({error})") from error
     try:
         if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):

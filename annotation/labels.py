@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 from uuid import uuid4
 
+from annotation.foreign import parquet
 from annotation.kinds import check
 
 if TYPE_CHECKING:
@@ -150,16 +151,12 @@ def read(path: str | Path) -> list[Label]:
     Raises:
         ValueError: no such file, not a table of labels, or a row that is no label or whose value means nothing: one line.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        rows = pq.read_table(path, partitioning=None)
+        rows = _conform(parquet(path, [field.name for field in schema()]), path)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise ValueError(f"{path}: not a Parquet file that can be read ({str(error).splitlines()[0]})") from error
-    rows = _conform(rows, path)
     try:
         labels = from_rows(rows)
     except (ValueError, OverflowError):  # of times after the year 9999
@@ -202,7 +199,7 @@ def _conform(rows: pa.Table, path: str | Path) -> pa.Table:
     """The table with the columns and types of `schema`, as far as it has them.
 
     Raises:
-        ValueError: a column is missing, unknown, of another type, or has nulls where a label needs a value.
+        ValueError: a column is missing, of another type, or has nulls where a label needs a value.
     """
     import pyarrow as pa
 
@@ -210,9 +207,6 @@ def _conform(rows: pa.Table, path: str | Path) -> pa.Table:
     needed = [name for name, field in wanted.items() if not field.nullable and name != "label_id"]
     if missing := [name for name in needed if name not in rows.column_names]:
         raise ValueError(f"{path}: no column {', '.join(missing)}; labels need {', '.join(needed)}")
-    # A misspelt column would be taken for one that is absent: what is about a stretch would be about the whole.
-    if unknown := [name for name in rows.column_names if name not in wanted]:
-        raise ValueError(f"{path}: {', '.join(unknown)}: no column of labels; rename or drop it (there are {', '.join(wanted)})")
     columns = {}
     for name in rows.column_names:
         column, kind = rows[name], wanted[name].type

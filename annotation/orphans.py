@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from annotation.interface import removed
-from annotation.label_studio import Project, Studio
+from annotation.records import Project
+from annotation.studio import Studio
 
 ANSWERS = 100  # that a refusal lists
 

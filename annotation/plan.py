@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from annotation.label_studio import Guess, Indexed, Project, Studio
+from annotation.interface import screen
 from annotation.orphans import orphans
+from annotation.records import Guess, Indexed, Project
+from annotation.studio import Studio
 from annotation.task import Task, campaign_line
 from annotation.wanted import Wanted, columns
 
@@ -271,8 +273,9 @@ def _settings(studio: Studio, wanted: Wanted, project: Project, made: Plan) -> N
 def _bare(xml: str) -> str:
     """XML in which layout does not count."""
     try:
+        screen(xml)
         return ET.canonicalize(xml, strip_text=True)
-    except ET.ParseError:
+    except ValueError:  # the server's may be anything
         return xml.strip()
 
 

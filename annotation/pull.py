@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 from annotation.answer import Answer, time
 from annotation.campaign import Campaign
-from annotation.label_studio import Away, Gone, Listed, Project
 from annotation.mirror import Busy, Mirror, MirrorError, State
+from annotation.outcome import Away, Gone
+from annotation.records import Listed, Project
 from annotation.task import campaign_line
 
 OVERLAP = timedelta(minutes=10)  # a transaction that began earlier may end later
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """What a pull asks the server: these of `annotation.label_studio.Studio`."""
+    """What a pull asks the server: these of `annotation.studio.Studio`."""
 
     def project(self, campaign: str) -> tuple[int, str]: ...
     def read_project(self, project: int) -> Project: ...

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from annotation import foreign
 from annotation.kinds import base, check
 
 Control = Literal["Choices", "Labels", "Number", "TextArea"]
@@ -155,7 +156,7 @@ def read_taxonomy(path: Path) -> dict[str, tuple[str, ...]]:
         ValueError: there is no such file, or it is none of these.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = foreign.text(path, 1 << 24)
         if path.suffix == ".toml":
             groups = tomllib.loads(text)
             if not all(isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) for tags in groups.values()):

@@ -63,6 +63,49 @@ class Guess:
     result: list[dict[str, Any]] = field(hash=False)
 
 
+# What answers must hold, as `annotation.shape.unlike` takes it: all that is looked at here, in plans and in pulls, and no more. `result` is
+# whatever the browser sent.
+_TEXT, _COUNT, _TIME = (str, None), (int, None), datetime.fromisoformat
+
+PROJECT = {
+    "id": int,
+    "title": _TEXT,
+    "description": _TEXT,
+    "created_at": _TIME,
+    "label_config": _TEXT,
+    "expert_instruction": _TEXT,
+    "maximum_annotations": int,
+    "model_version": _TEXT,
+    "show_collab_predictions": object,
+    "task_number": _COUNT,
+    "sampling": _TEXT,
+}
+PROJECTS = {"results": [{"id": int, "description": _TEXT}], "count": int, "next": object}
+VIEWS = [{"id": int, "data": (dict, None)}]
+INDEXED = {"id": int, "data": dict, "overlap": int, "total_annotations": _COUNT, "cancelled_annotations": _COUNT}
+ANNOTATION = {
+    "id": int,
+    "result": object,
+    "was_cancelled": object,
+    "lead_time": (float, None),
+    "completed_by": _COUNT,
+    "created_at": _TIME,
+    "updated_at": _TIME,
+    "parent_prediction": _COUNT,
+}
+TASK = {
+    "id": int,
+    "data": dict,
+    "updated_at": _TIME,
+    "annotations": [ANNOTATION],
+    "predictions": ([{"id": int, "model_version": _TEXT, "result": object}], None),
+    "draft_exists": object,
+}
+EXPORT = [{"id": int, "data": object, "annotations": [{"id": int, "result": object}]}]
+IMPORTED = {"task_ids": [int], "prediction_count": int}
+PREDICTIONS = [{"id": int, "task": int, "model_version": _TEXT, "score": (float, None), "result": object}]
+USERS = [{"id": int, "email": str}]
+
 _NAMES = {"instructions": "expert_instruction", "overlap": "maximum_annotations", "show_predictions": "show_collab_predictions"}
 
 
@@ -106,3 +149,6 @@ def moment(at: datetime) -> str:
     if at.tzinfo is None:
         raise ValueError(f"{at.isoformat()} has no time zone; datetime.now(UTC) has one")
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+LISTED = {"id": int, "updated_at": _TIME, "annotations_ids": ids}

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotation.label_studio import IMPORT, Gone, Project, Refused, Studio, StudioError, Unknown
+from annotation.outcome import Gone, Refused, StudioError, Unknown
 from annotation.plan import Plan, plan, worked_on
+from annotation.records import Project
+from annotation.studio import IMPORT, Studio
 from annotation.task import Task, campaign_line
 from annotation.wanted import Wanted, columns
 

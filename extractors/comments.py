@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 MANY = 4096  # comments or frames; a recording has dozens
 # Texts, comments, lyrics, private data, chapters; apart, as an expression that begins with letters is found fast.
@@ -16,30 +18,88 @@ _FRAMES = (
 )
 _PIECE = 1 << 22  # bytes looked at together
 _BLOCKS = 1024  # of FLAC's metadata
+_CHUNKS = 1 << 16  # of RIFF and its like
 # How many bytes stand before the comments in the second packet of an Ogg stream, by how its first one begins.
 _OGG = {b"OpusHead": 8, b"\x01vorbis": 7, b"\x7fFLAC": 4, b"Speex   ": 0}
+_PAGES = 64  # of other streams, between the first and the second page of one
+
+
+class _Form(NamedTuple):
+    """How chunks follow each other: a name, a size (with `own` bytes of the head), a body, filled to a multiple of `full`."""
+
+    first: int
+    name: int
+    size: int
+    order: Literal["little", "big"]
+    own: int = 0
+    full: int = 2
+
+
+_LITTLE, _BIG = _Form(12, 4, 4, "little"), _Form(12, 4, 4, "big")
+_FORMS = {b"RIFF": _LITTLE, b"RF64": _LITTLE, b"BW64": _LITTLE, b"RIFX": _BIG, b"FORM": _BIG}
+_FORMS |= {b"caff": _Form(8, 4, 8, "big", full=1), b"riff": _Form(40, 16, 8, "little", 24, 8)}
+_W64_INFO = bytes.fromhex("bc945f925a52d21186dc00c04f8edb8a")
+# What stands before the number of tags in an ASF file: the objects' names, and their sizes.
+_ASF = [
+    bytes.fromhex(name)
+    for name in ("40a4d0d207e3d21197f000a0c95ea850", "eacbf8c5af5b48778467aa8c44fa4cca", "941c23449894d149a1411d134e457054")
+]
 
 
 def modest_comments(descriptor: int) -> bool:
     """Whether a file's tags are few enough for decoders, whose time grows with the square of their number.
 
-    Counted are frames of ID3 in front, by their letters, comments of FLAC, and those of the first stream of an Ogg file. A megabyte of
-    pictures holds such letters once by chance, not thousands of times.
+    Counted are frames of ID3, by their letters, in front and in chunks of RIFF and AIFF; comments of FLAC and Ogg; entries of RIFF's INFO
+    and CAF's info; names of tags of Matroska and ASF; items of APE. A megabyte of pictures holds such letters once by chance, not
+    thousands of times.
 
-    Source: id3.org, ID3 2.4.0, section 3; RFC 9639, section 8; RFC 7845, section 5.2; Vorbis I, section 5.
+    Source: id3.org, ID3 2.4.0, section 3; RFC 9639, section 8; RFC 7845, section 5.2; Vorbis I, section 5; Microsoft, RIFF 1991, INFO;
+    Apple, CAF 1.0, information chunk; RFC 9559, section 5.1.8; Microsoft, ASF 01.20.05, sections 3.11 and 4.7; APEv2.
     """
-    start, frames = 0, 0
-    head = os.pread(descriptor, 10, 0)
-    if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-        for at in range(10, start, _PIECE):
-            piece = os.pread(descriptor, min(_PIECE, start - at), at)
-            frames += sum(len(name.findall(piece)) for name in _FRAMES)
-            if frames > MANY or not piece:
-                break
+    size, start, frames = os.fstat(descriptor).st_size, 0, 0
+    while (head := os.pread(descriptor, 10, start))[:3] == b"ID3" and len(head) == 10:
+        end = start + 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        frames += _frames(descriptor, start + 10, end) + 1
+        if frames > MANY:
+            return False
+        start = end + (10 if head[5] & 0x10 else 0)
     mark = os.pread(descriptor, 4, start)
-    comments = _of_flac(descriptor, start + 4) if mark == b"fLaC" else _of_ogg(descriptor) if mark == b"OggS" else 0
-    return max(frames, comments) <= MANY
+    if mark == b"fLaC":
+        found = _of_flac(descriptor, start + 4)
+    elif mark == b"OggS":
+        found = _of_ogg(descriptor, start, size)
+    elif mark in _FORMS:
+        found = _of_chunks(descriptor, start, size, _FORMS[mark])
+    elif mark == b"\x1aE\xdf\xa3":
+        # A cover's or sound's bytes are such a name by chance, once in 65,536.
+        found = sum(1 for _ in _places(descriptor, start, size, b"\x45\xa3")) - (size >> 15)
+    elif mark == b"0&\xb2u":
+        found = sum(int.from_bytes(after[8:10], "little") for name in _ASF for _, after in _places(descriptor, start, size, name))
+    else:
+        found = (MANY + 1) * (mark[:3] == b"FLV" and start > 0)  # nobody puts ID3 there, and `modest_tables` looks at the beginning
+    return max(frames, found, *(_of_ape(descriptor, size - 32 - behind) for behind in (0, 128))) <= MANY
+
+
+def _frames(descriptor: int, start: int, end: int) -> int:
+    """Frames of ID3 by their letters; no more are counted once there are too many."""
+    frames = 0
+    for at in range(start, end, _PIECE):
+        piece = os.pread(descriptor, min(_PIECE, end - at), at)
+        frames += sum(len(name.findall(piece)) for name in _FRAMES)
+        if frames > MANY or not piece:
+            break
+    return frames
+
+
+def _places(descriptor: int, at: int, end: int, name: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where a name stands, and the sixteen bytes behind it."""
+    while at < end:
+        piece = os.pread(descriptor, _PIECE + len(name) + 16, at)
+        found = piece.find(name)
+        while 0 <= found < _PIECE:
+            yield at + found, piece[found + len(name) : found + len(name) + 16]
+            found = piece.find(name, found + 1)
+        at += _PIECE
 
 
 def _of_flac(descriptor: int, at: int) -> int:
@@ -57,17 +117,74 @@ def _of_flac(descriptor: int, at: int) -> int:
     return MANY + 1
 
 
-def _of_ogg(descriptor: int) -> int:
-    front = os.pread(descriptor, 1024, 0)
+def _of_ogg(descriptor: int, start: int, size: int) -> int:
+    """Comments of all streams, chained or at once."""
+    found = 0
+    for at, _ in _places(descriptor, start, size, b"OggS\0\2"):
+        found += 1 + _of_stream(descriptor, at)
+        if found > MANY:
+            break
+    return found
+
+
+def _of_stream(descriptor: int, at: int) -> int:
+    front = os.pread(descriptor, 1 << 16, at)
     first = 27 + front[26] if len(front) > 26 else 0
     before = next((size for name, size in _OGG.items() if front[first : first + len(name)] == name), None)
     second = front.find(b"OggS", first)
+    for _ in range(_PAGES):  # streams that sound together begin together
+        if second < 0 or front[second + 14 : second + 18] == front[14:18]:
+            break
+        second = front.find(b"OggS", second + 4)
     if before is None or second < 0 or len(front) < second + 27:
         return 0
-    return _claimed(descriptor, second + 27 + front[second + 26] + before)
+    return _claimed(descriptor, at + second + 27 + front[second + 26] + before)
 
 
 def _claimed(descriptor: int, at: int) -> int:
     """The number of comments that is written behind the vendor's name."""
     vendor = int.from_bytes(os.pread(descriptor, 4, at), "little")
     return int.from_bytes(os.pread(descriptor, 4, at + 4 + vendor), "little")
+
+
+def _chunks(descriptor: int, at: int, end: int, form: _Form) -> Iterator[tuple[bytes, int, int]]:
+    """Name, beginning and end of each chunk."""
+    long = 0
+    while at < end and len(head := os.pread(descriptor, form.name + form.size + 16, at)) >= form.name + form.size:
+        name, body = head[: form.name], at + form.name + form.size
+        size = int.from_bytes(head[form.name : form.name + form.size], form.order) - form.own
+        if name == b"ds64":  # a size that four bytes cannot hold
+            long = int.from_bytes(head[16:24], "little")
+        elif name == b"data" and size == 0xFFFFFFFF and long:
+            size = long
+        if size < 0:
+            return
+        yield name, body, min(body + size, end)
+        at = body + size + -size % form.full
+
+
+def _of_chunks(descriptor: int, start: int, size: int, form: _Form) -> int:
+    """Entries of INFO and frames of ID3 in a file of chunks; very many chunks count as many comments."""
+    found, waiting, chunks = 0, [(start + form.first, size)], 0
+    while waiting:
+        for name, body, end in _chunks(descriptor, *waiting.pop(), form):
+            chunks += 1
+            if name == b"LIST":
+                kind = os.pread(descriptor, 4, body)
+                if kind == b"INFO":
+                    found += sum(1 for _ in zip(range(MANY + 1), _chunks(descriptor, body + 4, end, form), strict=False))
+                elif kind != b"movi":  # an AVI's streams
+                    waiting.append((body + 4, end))
+            elif name in (b"info", _W64_INFO):
+                found += int.from_bytes(os.pread(descriptor, 4, body), form.order)
+            elif name in (b"id3 ", b"ID3 "):
+                found += _frames(descriptor, body, end)
+            if found > MANY or chunks > _CHUNKS:
+                return MANY + 1
+    return found
+
+
+def _of_ape(descriptor: int, at: int) -> int:
+    """Items that an APE tag's footer claims."""
+    foot = os.pread(descriptor, 20, at) if at >= 0 else b""
+    return int.from_bytes(foot[16:20], "little") if foot[:8] == b"APETAGEX" else 0

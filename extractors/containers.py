@@ -107,9 +107,9 @@ def suits_libsndfile(descriptor: int, size: int) -> bool:
     return position == 0 or head == b"fLaC"
 
 
-def is_frames(descriptor: int) -> bool:
-    """Whether a file is nothing but MPEG's frames, as MP3 and raw AAC are."""
-    return _is_frame(os.pread(descriptor, 2, _after_id3(descriptor)))
+def tells_of_reads(descriptor: int) -> bool:
+    """Whether a file is FLAC, WAV or AIFF, in whose sound libsndfile tells a read that fails from the end."""
+    return os.pread(descriptor, 4, _after_id3(descriptor)) in (b"fLaC", b"RIFF", b"FORM")
 
 
 def _is_frame(head: bytes) -> bool:

@@ -26,6 +26,8 @@ def modest_tables(descriptor: int, size: int) -> bool:
 
     Source: ISO/IEC 14496-12: sizes (stsz) in 8.7.3, edits (elst) in 8.6.6, fragments (trun) in 8.8.8.
     """
+    if os.pread(descriptor, 3, 0) == b"FLV":  # its tags could be anywhere, and nobody keeps recordings in it
+        return False
     packets, edits, names = 0, 1, 0
     for start, end in _outside_sound(descriptor, size):
         for at in range(start, end, _PIECE):

@@ -129,14 +129,21 @@ def fetch(uri: str, folder: str) -> str:
         The copy's path.
     Raises:
         FileNotFoundError: there is none.
-        RemoteError: it cannot be fetched.
+        RemoteError: it cannot be fetched, or not to its end.
         OSError: the folder's disk is full (ENOSPC).
     """
+    from fsspec.callbacks import Callback
+
     name = re.sub(r"[^\w.-]", "_", uri.partition("::")[0].partition("?")[0].rstrip("/").rpartition("/")[2])[-80:]
     local = os.path.join(folder, name or "audio")
     with _named(uri):
         filesystem, path = _open(uri)
-        filesystem.get_file(path, local)
+        told = Callback()
+        filesystem.get_file(path, local, callback=told)
+        # The clients mind the length that came with a body; where none did, a connection that breaks looks like the end.
+        whole = filesystem.info(path).get("size") if told.size is None else None
+    if whole is not None and (got := os.path.getsize(local)) < whole:
+        raise RemoteError(f"{uri!r}: ended after {got} of {whole} bytes")
     return local
 
 

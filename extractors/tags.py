@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import struct
 import sys
 import threading
@@ -32,7 +33,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _loading = threading.Lock()
 # A tag may hold a whole licence, or a picture's worth of rubbish.
 _LONGEST = 4096
-_LARGEST = 1 << 25  # bytes of a tag that is looked into, and of what all its frames unpack to
+_LARGEST = 1 << 25  # bytes of a tag that is looked into, a quarter of all that is read, and what all its frames unpack to
 _COPIED = 1 << 31  # bytes that reading a file's ID3 frames may copy
 _FRAME = 1 << 20  # and what each frame counts for beside, as equal names are compared with all before
 
@@ -41,6 +42,20 @@ class _Left(threading.local):
     """What the file at hand may still cost; for whoever uses mutagen beside us there is no end."""
 
     bytes = copied = sys.maxsize
+
+
+class _Modest(io.FileIO):
+    """A file of which little is read: a picture in a tag, wherever in the file that lies, takes four times its size."""
+
+    left = 4 * _LARGEST
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        found = super().read(min(rest if size is None or size < 0 else size, rest, _LARGEST + 1))
+        self.left -= len(found)
+        if len(found) > _LARGEST or self.left < 0:
+            raise ValueError("more bytes than a tag has")
+        return found
 
 
 class _Bounded:
@@ -100,11 +115,8 @@ def tags(path: str) -> dict[str, str]:
     mutagen = _mutagen()
     _Bounded.left.bytes, _Bounded.left.copied = _LARGEST, _COPIED
     try:
-        with open(path, "rb") as head:
-            start = head.read(10)
-        if start[:3] == b"ID3" and len(start) == 10 and start[6] << 21 | start[7] << 14 > _LARGEST:
-            return {}
-        file = mutagen.File(path)
+        with _Modest(path) as opened:
+            file = mutagen.File(opened)
     # What mutagen's parsers let through on damaged files, beside their own error.
     except (mutagen.MutagenError, OSError, ValueError, LookupError, ArithmeticError, EOFError, TypeError, AttributeError, struct.error):
         return {}

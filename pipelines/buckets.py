@@ -11,6 +11,12 @@ _WAYS = (
     (r"NO_SUCH_BUCKET|NoSuchBucket", "make the bucket, or mend the address"),
     (r"locate credentials", f"give keys by {_KEYS}"),
     (r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT|: Forbidden|Access ?Denied|ExpiredToken", f"see {_KEYS}, and their rights"),
+    # What a request without an answer's body has in place of ExpiredToken or the region's name.
+    (
+        r"HTTP status (301|400)\) during Head|Bad Request|PermanentRedirect",
+        f"see {_KEYS}, whether their session has ended, and AWS_REGION",
+    ),
+    (r"HTTP status 50\d|SLOW_?DOWN|SlowDown|Service Unavailable|Internal Server", "the same command goes on once the server can"),
     (r"NETWORK_CONNECTION|REQUEST_TIMEOUT|endpoint URL|[Tt]imeout", "see that the server runs, and AWS_ENDPOINT_URL"),
 )
 _OF_A_BUCKET = re.compile(r"AWS Error|s3a?://")
@@ -23,18 +29,28 @@ def way_out(said: str) -> str:
     '; see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials, and their rights'
     >>> way_out("/music: Forbidden")
     ''
+    >>> way_out("'s3://music/deep': [Errno 16] Service Unavailable")
+    '; the same command goes on once the server can'
+    >>> way_out("AWS Error UNKNOWN (HTTP status 400) during HeadObject operation").endswith("has ended, and AWS_REGION")
+    True
     """
     if not _OF_A_BUCKET.search(said):
         return ""
     return next((f"; {way}" for pattern, way in _WAYS if re.search(pattern, said)), "")
 
 
-def check_endpoint() -> None:
-    """Refuse a password in the address of the server.
+def prepare(address: str) -> None:
+    """See to the environment by which a bucket is opened.
+
+    AWS's libraries add a checksum behind what they upload, which many servers of one's own do not understand: Ceph's answers
+    411. Where the server is not AWS's it is left out, unless AWS_REQUEST_CHECKSUM_CALCULATION says something.
 
     Raises:
-        ValueError: there is one: no library sends it, and one shows it.
+        ValueError: the address of the server has a place for a password: no library sends it, and one shows it.
     """
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
-        if re.match(r"[^/]*://[^/]*@", os.environ.get(name, "")):
+    endpoints = {name: os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")}
+    for name, endpoint in endpoints.items():
+        if re.search("[@?#]", endpoint):
             raise ValueError(f"{name}: addresses are shown, and a password in one opens no bucket; give keys by {_KEYS}")
+    if any(endpoints.values()) or "endpoint_override=" in address:
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")

@@ -89,20 +89,21 @@ def _scan(
 ) -> ScanReport:
     if not (shard_hours > 0 and math.isfinite(shard_hours)):
         raise SourceError(f"shard_hours must be above 0, got {shard_hours}")
-    with store.lock("scan"):
+    with store.lock("scan") as kept:
         in_hand = in_hand or InHand()
         in_hand.look()
-        return _Scan(store, listing(), shard_hours * 3600, in_hand).run(workers or min(32, (os.cpu_count() or 1) + 4), progress)
+        return _Scan(store, listing(), shard_hours * 3600, in_hand, kept).run(workers or min(32, (os.cpu_count() or 1) + 4), progress)
 
 
 class _Scan:
-    def __init__(self, store: Store, listing: Listing, shard_seconds: float, in_hand: InHand) -> None:
+    def __init__(self, store: Store, listing: Listing, shard_seconds: float, in_hand: InHand, kept: Callable[[], None]) -> None:
         self.store = store
         self.in_hand = in_hand
+        self.kept = kept
         self.ledger = listing.ledger
         self.covers = listing.covers
         self.ledger.recall(store)
-        self.shards = Shards(store, shard_seconds)
+        self.shards = Shards(store, shard_seconds, kept)
         self.report = ScanReport(found=len(self.ledger), skipped=listing.skipped, notes=list(listing.notes))
         self.lost: dict[str, str] = {}
         self.rejects: list[dict[str, Any]] = []
@@ -242,6 +243,7 @@ class _Scan:
             count += rows.num_rows
             digest.update("\n".join(["", *rows["uri"].to_pylist()]).encode())
         if count:
+            self.kept()
             with self.store.writer("aliases", digest.hexdigest()[:16], ALIASES) as part:
                 for rows in self.ledger.aliases():
                     part.append(rows)

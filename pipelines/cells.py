@@ -40,6 +40,8 @@ def cell_shape(field: pa.Field) -> tuple[int, ...] | None:
     if not _is_number(kind):
         return None
     said = _said(field, b"shape")
+    if said and not all(isinstance(size, int) and size >= 0 for size in said):
+        raise TableError(f"{field.name}: its metadata says the shape {str(said)[:60]}, and sizes are whole numbers")
     return tuple(said) if said and math.prod(said) == math.prod(shape) else shape
 
 
@@ -116,4 +118,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _said(field: pa.Field, key: bytes) -> list[Any] | None:
     said = (field.metadata or {}).get(key)
-    return list(json.loads(said)) if said else None
+    try:
+        return list(json.loads(said)) if said else None
+    except (ValueError, TypeError, RecursionError):
+        raise TableError(f"{field.name}: its metadata {key.decode()!r} is not what earmark writes; make the table again") from None

@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from extractors.uri import printable
 from pipelines.engines.engine import Failed, Lost, Outcome
 from pipelines.pace import Pace, clock
-from pipelines.part import StoreError, publish
+from pipelines.part import StoreError
 from pipelines.process import alive
 from pipelines.run import Summary
 from pipelines.stage import Unit
@@ -147,8 +147,7 @@ class Diary:
             *(dict(summary.rejects), len(summary.failed), self._lost, self._pace.rate()),
         )
         with contextlib.suppress(StoreError):  # the work goes on, and says itself what it cannot store
-            self._store.present()
-            publish(self._store.filesystem, f"{self._store.folder(FOLDER)}/{self._run}.json", json.dumps(asdict(note)).encode())
+            self._store.put(f"{FOLDER}/{self._run}.json", json.dumps(asdict(note)).encode())
         self._written = now
 
     def _say(self, event: str, **facts: Any) -> None:

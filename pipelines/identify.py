@@ -31,7 +31,11 @@ class Identity(NamedTuple):
 
 def unchanged(entry: Entry, held: Held | None) -> bool:
     """Whether a file is, by name, size and time, the one that an earlier scan read; without a time, nobody knows."""
-    return held is not None and held.present and entry.modified is not None and entry[1:3] == held[1:3]
+    if held is None or not held.present or entry.modified is None or held.modified is None:
+        return False
+    # An S3 server may list thousandths of a second, and say whole ones of a single object.
+    seconds = int if entry.uri.startswith(("s3://", "s3a://")) else float
+    return entry.bytes == held.bytes and seconds(entry.modified) == seconds(held.modified)
 
 
 def identify(entry: Entry, held: Held | None = None) -> Identity | Problem | None:

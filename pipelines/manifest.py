@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
+from annotation.foreign import NoFile, TooLong, csv_rows, lines, named, regular
 from extractors.remote import RemoteError
 from extractors.uri import is_local, is_uri, open_local, printable, shown, to_path, to_uri
 
@@ -60,12 +61,14 @@ def rows(uri: str, notes: list[str]) -> Iterator[tuple[str, Words]]:
                 yield _resolve(reference, folder), Words(**{key: printable(value.strip()) or None for key, value in said.items()})
     except FileNotFoundError:
         raise SourceError(f"{name}: no such manifest") from None
+    except NoFile as error:
+        raise SourceError(str(error)) from None
     except RemoteError as error:
         raise SourceError(str(error)) from error
     except OSError as error:
         raise SourceError(f"{name}: {error.strerror or _line(error)}") from error
     if unused:
-        notes.append(f"{name}: not used: {', '.join(map(printable, unused))}; what is used: {', '.join(_COLUMNS)}")
+        notes.append(f"{name}: not used: {named([*map(printable, unused)])}; what is used: {', '.join(_COLUMNS)}")
 
 
 # Each gives (where, row by lower-case column) and notes the columns that nobody asks for in `unused`.
@@ -78,28 +81,35 @@ def _records(path: str, name: str, unused: dict[str, None]) -> _Records:
         yield from _parquet(path, name, unused)
         return
     # Bytes that are not UTF-8 may be part of a file's name: they are kept, as surrogates.
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="" if form.endswith(".csv") else None) as file:
+    with open(regular(path), encoding="utf-8-sig", errors="surrogateescape", newline="" if form.endswith(".csv") else None) as file:
         yield from (_csv if form.endswith(".csv") else _json_lines)(file, name, unused)
 
 
-def _csv(file: Iterable[str], name: str, unused: dict[str, None]) -> _Records:
+def _csv(file: IO[str], name: str, unused: dict[str, None]) -> _Records:
     csv.field_size_limit(_LONGEST_CELL)
-    lines = csv.reader(file, skipinitialspace=True)
+    lines, line = csv_rows(file, skipinitialspace=True), 0
     try:
-        columns = _checked(name, next(lines, []), unused)
-        for cells in lines:
+        line, first = next(lines, (1, []))
+        columns = _checked(name, first, unused)
+        for line, cells in lines:
             if len(cells) > len(columns):
-                raise SourceError(
-                    f"{name}, line {lines.line_num}: {len(cells)} cells under {len(columns)} columns; quote cells with commas"
-                )
+                raise SourceError(f"{name}, line {line}: {len(cells)} cells under {len(columns)} columns; quote cells with commas")
             if any(cells):
-                yield f"line {lines.line_num}", dict(zip(columns, cells, strict=False))
-    except csv.Error as error:
-        raise SourceError(f"{name}, line {lines.line_num}: {error}") from error
+                yield f"line {line}", dict(zip(columns, cells, strict=False))
+    except (csv.Error, TooLong) as error:
+        raise SourceError(f"{name}, line {line + 1}: {error}") from error
 
 
-def _json_lines(file: Iterable[str], name: str, unused: dict[str, None]) -> _Records:
-    for number, line in enumerate(file, 1):
+def _json_lines(file: IO[str], name: str, unused: dict[str, None]) -> _Records:
+    number, bounded = 0, lines(file)
+    while True:
+        number += 1
+        try:
+            line = next(bounded, "")
+        except TooLong as error:
+            raise SourceError(f"{name}, line {number}: {error}") from error
+        if not line:
+            return
         if not line.strip():
             continue
         try:
@@ -117,7 +127,7 @@ def _parquet(path: str, name: str, unused: dict[str, None]) -> _Records:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(regular(path)) as file:
             stored = file.schema_arrow.names
             columns = dict(zip(stored, _checked(name, stored, unused), strict=True))
             wanted = [column for column in stored if columns[column] in _COLUMNS]
@@ -162,7 +172,7 @@ def _checked(name: str, columns: Sequence[str], unused: dict[str, None]) -> list
     """The columns in lower case; those that are not used are noted."""
     plain = [column.strip().lower() for column in columns]
     if "uri" not in plain:
-        raise SourceError(f"{name}: no column 'uri'; the columns are {', '.join(map(repr, columns)) or 'none'}")
+        raise SourceError(f"{name}: no column 'uri'; the columns are {named([*map(repr, columns)])}")
     unused.update(dict.fromkeys(column for column in plain if column not in _COLUMNS))
     return plain
 

@@ -26,7 +26,7 @@ class StoreError(Exception):
 
 
 class PartWriter:
-    """A part under way. `publish` makes it visible; leaving the `with` without it leaves nothing behind.
+    """A part under way, in a folder that is there. `publish` makes it visible; leaving the `with` without it leaves nothing behind.
 
     Raises:
         StoreError: the disk is full or may not be written, or the rows are not as many as announced.
@@ -45,7 +45,6 @@ class PartWriter:
         if isinstance(filesystem, pafs.LocalFileSystem):
             self._attempt = attempt(path)
             try:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
                 self._sink = open(self._attempt, "wb")  # noqa: SIM115 - closed by publish or __exit__
             except OSError as error:
                 raise StoreError(f"{path}: {error.strerror}; free or choose another place") from error
@@ -89,7 +88,7 @@ class PartWriter:
             self._writer.close()
             if not self._attempt:
                 payload = self._sink.getvalue()
-                publish(self._filesystem, self.path, payload)
+                put(self._filesystem, self.path, payload)
                 return len(payload)
             self._sink.flush()
             os.fsync(self._sink.fileno())
@@ -124,8 +123,22 @@ class PartWriter:
             self._attempt = ""
 
 
-def publish(filesystem: pafs.FileSystem, path: str, payload: bytes, kind: str = "application/octet-stream") -> None:
-    """Write a small file, whole or not at all.
+def publish(filesystem: pafs.FileSystem, path: str, payload: bytes) -> None:
+    """Write a small file, whole or not at all, and the folders above it.
+
+    Raises:
+        StoreError: the place cannot be written.
+    """
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}; nothing was published") from error
+    put(filesystem, path, payload)
+
+
+def put(filesystem: pafs.FileSystem, path: str, payload: bytes, kind: str = "application/octet-stream") -> None:
+    """Write a small file, whole or not at all, into a folder that is there.
 
     Args:
         kind: what a bucket is to call it when a browser asks.
@@ -140,7 +153,6 @@ def publish(filesystem: pafs.FileSystem, path: str, payload: bytes, kind: str = 
             with filesystem.open_output_stream(path, metadata={"Content-Type": kind}) as sink:
                 sink.write(payload)
             return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         trial = attempt(path)
         with open(trial, "wb") as file:
             file.write(payload)

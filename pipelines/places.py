@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from annotation import foreign
+
 Model = TypeVar("Model", bound=BaseModel)
 _PLACE = re.compile(r"([a-z_]\w*(?:\[\d+\])?(?:\.[\w-]+(?:\[\d+\])?)*): (.*)", re.DOTALL)
 _HEADING = re.compile(r"\s*\[+\s*([^\[\]]+?)\s*\]+")
@@ -18,6 +20,7 @@ _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 # Nothing that is described here lies deeper than five tables. Python's parser takes room that grows with the square of a name's dots:
 # two hundred kilobytes of them would fill forty gigabytes.
 _DEEP = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+_LARGEST = 1 << 24  # bytes of a file
 _TOLD = 20  # mistakes; each is looked for in the whole file
 _LINE = 400  # characters of a line in which a name is looked for
 
@@ -44,12 +47,14 @@ def load_toml(
     """
     named = named or {}
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = foreign.text(path, _LARGEST)
         if deep := _DEEP.search(text):
             raise RecursionError(_short(deep[0]))
         content = tomllib.loads(text)
     except OSError as problem:
         raise error(f"{path}: {problem.strerror}; {hint}") from problem
+    except foreign.NoFile as problem:
+        raise error(f"{problem}; {hint}") from problem
     except ValueError as problem:  # TOML's and UTF-8's own, and Python's for whole numbers of thousands of digits
         raise error(f"{path}: not TOML: {problem}") from problem
     except RecursionError as problem:
@@ -154,6 +159,6 @@ def _names(dotted: str) -> list[str]:
 def line_of(path: str | Path, location: Sequence[Any]) -> int:
     """The line in a TOML file that comes nearest to a location, for mistakes that show only later; 0 where there is none."""
     try:
-        return _line(Path(path).read_text(encoding="utf-8"), location)
-    except (OSError, UnicodeDecodeError):
+        return _line(foreign.text(path, _LARGEST), location)
+    except (OSError, ValueError):
         return 0

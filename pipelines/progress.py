@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from pipelines.harmless import harmless_streams
 from pipelines.pace import Pace, clock
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _progress(*columns: str) -> Progress:
 def bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that is advanced by calling it with (done, total)."""
     pace = Pace(time.monotonic())
-    with _progress(f"{{task.completed}}/{{task.total}} {unit}", "{task.fields[rate]}") as progress:
+    with _progress(f"{{task.completed}}/{{task.total}} {unit}", "{task.fields[rate]}") as progress, harmless_streams():
         task = progress.add_task(what, total=None, rate="", left="")
 
         def advance(done: int, total: int) -> None:
@@ -50,7 +51,8 @@ def bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 def shards_bar() -> Iterator[Callable[[Summary], None]]:
     """A bar for a run, with its speed, its rejects so far, and how long it has to go."""
     pace = Pace(time.monotonic())
-    with _progress("{task.completed}/{task.total} shards", "{task.fields[rate]} x real time, {task.fields[rejects]} rejects") as progress:
+    columns = "{task.completed}/{task.total} shards", "{task.fields[rate]} x real time, {task.fields[rejects]} rejects"
+    with _progress(*columns) as progress, harmless_streams():  # what is printed meanwhile goes through rich, which obeys it
         task = progress.add_task("hearing", total=None, rate="-", rejects=0, left="")
 
         def advance(summary: Summary) -> None:

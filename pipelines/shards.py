@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pipelines.tracks import TRACKS, table
@@ -37,12 +37,16 @@ class Shards:
     A shard holds at most `seconds` of sound, or one longer track. How fine to cut depends on how much there is; once
     there is enough for full shards, or as much as should be held in memory, they are published as they fill, so that a
     scan that is killed has not worked in vain.
+
+    Args:
+        seconds: see above. kept: is called before each is published, and raises if another scan is at work.
     """
 
-    def __init__(self, store: Store, seconds: float) -> None:
+    def __init__(self, store: Store, seconds: float, kept: Callable[[], None] = lambda: None) -> None:
         self.count = 0
         self.seconds = 0.0
         self._store = store
+        self._kept = kept
         self._longest = seconds
         self._target = 0.0
         self._waiting: list[tuple[Any, ...]] = []
@@ -82,6 +86,7 @@ class Shards:
 
     def _publish(self) -> None:
         if self._open:
+            self._kept()
             self._store.publish("tracks", shard_name(row[_ID] for row in self._open), table(self._open, TRACKS))
             self.count += 1
         self._open, self._open_seconds = [], 0.0

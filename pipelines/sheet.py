@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from annotation.foreign import TooLong, csv_rows, regular
 from annotation.kinds import check
 from annotation.labels import Label
 from extractors.uri import printable
@@ -28,33 +29,34 @@ def read_sheet(path: Path, by_name: Mapping[str, Sequence[str]]) -> list[Label]:
     Raises:
         ValueError: no such file, a column that is missing or unknown, or a row that is no label or fits no track, or several: one line.
     """
-    name = printable(str(path))
+    name, line = printable(str(path)), 0
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            columns = [column.strip() for column in next(lines, [])]
+        with open(regular(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            lines = csv_rows(file, strict=True)
+            line, first = next(lines, (1, []))
+            columns = [column.strip() for column in first]
             if missing := [column for column in COLUMNS[:3] if column not in columns]:
                 raise ValueError(f"{name}: no column {', '.join(missing)}; the first line names the columns: recording,kind,value")
             # A misspelt column would be taken for one that is absent: what is about a stretch would be about the whole.
             if unknown := [column for column in columns if column not in COLUMNS]:
                 raise ValueError(f"{name}: {printable(unknown[0])!r}: no column of labels; there are {', '.join(COLUMNS)}")
             labels = []
-            for cells in lines:
+            for line, cells in lines:
                 if not any(cells):
                     continue
                 if len(cells) != len(columns):
-                    raise ValueError(f"{name}, line {lines.line_num}: {len(cells)} cells under {len(columns)} columns; quote commas")
+                    raise ValueError(f"{name}, line {line}: {len(cells)} cells under {len(columns)} columns; quote commas")
                 try:
                     labels.append(_label(dict(zip(columns, cells, strict=True)), path.stem, by_name))
                 except ValueError as error:
-                    raise ValueError(f"{name}, line {lines.line_num}: {error}") from None
+                    raise ValueError(f"{name}, line {line}: {error}") from None
             return labels
     except FileNotFoundError:
         raise ValueError(f"{name}: no such file") from None
     except OSError as error:
         raise ValueError(f"{name}: {error.strerror}") from error
-    except csv.Error as error:
-        raise ValueError(f"{name}, line {lines.line_num}: {error}") from error
+    except (csv.Error, TooLong) as error:
+        raise ValueError(f"{name}, line {line + 1}: {error}") from error
 
 
 def _label(row: Mapping[str, str], author: str, by_name: Mapping[str, Sequence[str]]) -> Label:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from extractors.remote import RemoteError, is_folder, listing, look, normal
 from extractors.uri import called_audio, is_local, is_uri, printable, to_path, to_uri, without_secrets
-from pipelines.buckets import check_endpoint
+from pipelines.buckets import prepare
 from pipelines.entries import Entry, Problem, local_entry, walk
 from pipelines.ledger import Ledger
 from pipelines.manifest import EXTENSIONS as MANIFESTS
@@ -58,7 +58,7 @@ def find(sources: Sequence[str]) -> Listing:
             _find_local(source, found)
             continue
         try:
-            check_endpoint()
+            prepare(source)
             _find_remote(without_secrets(source), found)
         except FileNotFoundError:
             raise SourceError(f"{source!r}: there is nothing at this address") from None

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import threading
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,22 +19,14 @@ from extractors import audio, uri
 from extractors.batch import Batch
 from extractors.clip import Clip
 from extractors.extractor import Extractor, Live
-from pipelines.blame import Late, away, confirm
+from pipelines.blame import Late, away
 from pipelines.part import PartWriter
 from pipelines.recipe import Recipe
+from pipelines.recording import Kept, Rejects, found_clips, reject
 from pipelines.rows import footed, keys, to_arrow
 from pipelines.rows import views as view_rows
 from pipelines.store import Store
-from pipelines.tracks import moved
 from pipelines.views import Unmade, needed_files, neighbours, views
-
-# A track up to this long is decoded whole before its first clip is used, so that one which fails late leaves no rows.
-WHOLE_SECONDS = 600.0
-# But what it is held to be is what its header says, and no more than this is held of one that lies, or has 384 kHz.
-WHOLE_SAMPLES = 600 * 96_000
-
-T = TypeVar("T")
-Rejects = list[dict[str, Any]]
 
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -106,7 +96,7 @@ def hear(unit: Unit) -> Heard:
         OSError: the storage gives none of the shard's files.
     """
     heard = Heard()
-    store = Store(unit.store)
+    store = Store(unit.store, founded=True)
     source = batches(unit, store, heard)
     return write(unit, store, heard, source if unit.device == "cpu" else map(partial(_packed, unit), source), unit.device)
 
@@ -114,7 +104,7 @@ def hear(unit: Unit) -> Heard:
 def decode(unit: Unit) -> tuple[list[Batch | Unfinished], Heard]:
     """The first half of `hear`, for a worker that feeds another one with a GPU: batches of resampled sound."""
     heard = Heard()
-    return [_packed(unit, batch) for batch in batches(unit, Store(unit.store), heard)], heard
+    return [_packed(unit, batch) for batch in batches(unit, Store(unit.store, founded=True), heard)], heard
 
 
 def _packed(unit: Unit, batch: Batch) -> Batch | Unfinished:
@@ -141,7 +131,7 @@ def _finished(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | U
             yield batch
     tracks = {track["track_id"]: track for track in _tracks(unit, store)} if unmade else {}
     noted = {row["track_id"]: row for row in heard.rejects if row["stage"] == "augment"}
-    for row in (_reject(tracks[name], *cause, stage="augment") for name, each in unmade.items() for cause in each.rows()):
+    for row in (reject(tracks[name], *cause, stage="augment") for name, each in unmade.items() for cause in each.rows()):
         if earlier := noted.get(row["track_id"]):  # one for each track: of two, the later would hide the other
             earlier.update({key: f"{earlier[key]}; {row[key]}" for key in ("message", "remedy") if row[key] not in earlier[key]})
         else:
@@ -157,8 +147,6 @@ def write(unit: Unit, store: Store, heard: Heard, source: Iterable[Batch | Unfin
     with contextlib.ExitStack() as stack:
         writers: dict[str, PartWriter] = {}
         if not unit.dry:
-            if store.local:
-                store.present()  # or folders would be made anew where its disk was mounted, and hidden by it later
             for table in unit.tables:
                 schema = footed(unit.recipe, table, variants[table])
                 writers[table] = stack.enter_context(store.writer(table, unit.part, schema, variants[table]))
@@ -224,113 +212,37 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
                 "convert the file with another program and scan again, or run with --retry-rejects after an upgrade; "
                 "if it only needs more time or memory, raise run.deadline_seconds or run.memory_gb first"
             )
-            heard.rejects.append(_reject(track, "poison", f"{reason} while this file was heard", remedy))
+            heard.rejects.append(reject(track, "poison", f"{reason} while this file was heard", remedy))
             continue
         try:
             unmade = Unmade()
-            found = _found_clips(track, store, unit.recipe)
+            found = found_clips(track, store, unit.recipe)
             heard.rejects += yield from _with_views(found, track, unit, around, unmade)
-            heard.rejects += [_reject(track, *cause, stage="augment") for cause in unmade.rows()]
+            heard.rejects += [reject(track, *cause, stage="augment") for cause in unmade.rows()]
         except audio.AudioError as error:
-            heard.rejects.append(_reject(track, error.kind, str(error), error.remedy))
+            heard.rejects.append(reject(track, error.kind, str(error), error.remedy))
         except OSError as error:
             # The machine's fault and not the file's, or one that comes too late to leave it out: the shard is to be made another time.
             if error.errno in EXHAUSTED or (unit.tolerant and isinstance(error, Late)):
                 raise
             message = f"{track['uri']!r}: {error.strerror or error}"
             if isinstance(error, FileNotFoundError) and not away(store, track["uri"]):
-                heard.rejects.append(_reject(track, "vanished", message, "restore the file and run with --retry-rejects"))
+                heard.rejects.append(reject(track, "vanished", message, "restore the file and run with --retry-rejects"))
                 continue
             heard.unread.append(uri.printable(message))
             if not unit.tolerant:
                 return
-            heard.rejects.append(_reject(track, "unreadable", message, "see that this machine may read it; the next run tries it again"))
+            heard.rejects.append(reject(track, "unreadable", message, "see that this machine may read it; the next run tries it again"))
 
 
 def _with_views(
     clips: Generator[Clip, None, Rejects], track: dict[str, Any], unit: Unit, around: Scene, unmade: Unmade
 ) -> Generator[Clip, None, Rejects]:
     """Each clip's views in its place; returns what the clips' generator returns."""
-    source = _Kept(clips)
+    source = Kept(clips)
     for clip in source:
         yield from views(clip, track, unit.recipe, around, unmade, defer=unit.device != "cpu")
     return source.value or []
-
-
-def _found_clips(track: dict[str, Any], store: Store, recipe: Recipe) -> Generator[Clip, None, Rejects]:
-    """The clips of a track, from where a later scan saw it if it has left its first place."""
-    try:
-        with uri.open_local(track["uri"]) as path:
-            _unchanged(track, path)
-            return (yield from _track_clips(track, path, recipe))
-    except FileNotFoundError:
-        places = moved(store)
-        if track["track_id"] not in places:
-            raise
-    with uri.open_local(places[track["track_id"]]) as path:
-        _unchanged(track, path)
-        return (yield from _track_clips(track, path, recipe))
-
-
-def _track_clips(track: Mapping[str, Any], path: str, recipe: Recipe) -> Generator[Clip, None, Rejects]:
-    """Yields the clips; returns a reject if the file ends before its time."""
-    if recipe.window.length is None and track["seconds"] > recipe.window.max_seconds:
-        message = f"{track['uri']!r}: {track['seconds']:.0f} s, and window.max_seconds is {recipe.window.max_seconds:.0f}"
-        raise audio.AudioError(message, "too long", "cut tracks into clips (window.seconds = 30), or raise window.max_seconds")
-    source = audio.clips(path, track["track_id"], track["sample_rate"], recipe.window)
-    counted = _Kept(source)
-    held: deque[Clip] = deque()
-    samples = 0
-    streams = False
-    try:
-        for clip in counted:
-            held.append(clip)
-            samples += len(clip.samples)
-            if track["seconds"] > WHOLE_SECONDS or samples > WHOLE_SAMPLES:
-                streams = True
-                yield from _emptied(held)
-        short = audio.truncated(audio.probe(path), counted.value or 0)
-        if short:
-            confirm(path, track["track_id"], counted.value or 0, streams)
-    except audio.AudioError as error:
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
-        if error.kind != "changed":
-            confirm(path, track["track_id"], None, streams)
-        raise
-    yield from _emptied(held)
-    if short:
-        decoded = (counted.value or 0) / track["sample_rate"]
-        message = f"{track['uri']!r}: ends after {decoded:.2f} of {track['seconds']:.2f} s; what there is was kept"
-        return [_reject(track, "truncated", message, "copy the file again from its source, then scan")]
-    return []
-
-
-def _emptied(held: deque[Clip]) -> Iterator[Clip]:
-    while held:
-        yield held.popleft()
-
-
-class _Kept(Generic[T]):
-    """Iterates over a generator and keeps what it returns."""
-
-    def __init__(self, source: Generator[Clip, None, T]) -> None:
-        self.source = source
-        self.value: T | None = None
-
-    def __iter__(self) -> Iterator[Clip]:
-        self.value = yield from self.source
-
-
-def _unchanged(track: Mapping[str, Any], path: str) -> None:
-    """Identity is content: another content under the old name is another track."""
-    size = os.stat(path).st_size
-    if size != track["bytes"]:
-        raise audio.AudioError(
-            f"{track['uri']!r}: {size} bytes where the scan saw {track['bytes']}",
-            kind="changed",
-            remedy="scan again: it is another recording now",
-        )
 
 
 def _tracks(unit: Unit, store: Store) -> list[dict[str, Any]]:
@@ -338,11 +250,6 @@ def _tracks(unit: Unit, store: Store) -> list[dict[str, Any]]:
     table = store.read("tracks", columns, [unit.shard])
     rows: list[dict[str, Any]] = table.to_pylist() if table is not None else []
     return rows
-
-
-def _reject(track: Mapping[str, Any], kind: str, message: str, remedy: str, stage: str = "decode") -> dict[str, Any]:
-    message = uri.printable(message)
-    return {"uri": track["uri"], "stage": stage, "track_id": track["track_id"], "error": kind, "message": message, "remedy": remedy}
 
 
 def _wanted(unit: Unit) -> dict[str, Extractor]:

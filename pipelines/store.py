@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
+import itertools
 import json
 import os
-import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipelines.buckets import check_endpoint
-from pipelines.part import PartWriter, StoreError, publish, unfinished
+from pipelines.buckets import prepare
+from pipelines.flock import flocked
+from pipelines.lease import lease
+from pipelines.part import ROW_GROUP_BYTES, PartWriter, StoreError, put, unfinished
 
 if TYPE_CHECKING:
     from pipelines.table import Table
@@ -39,6 +40,8 @@ REJECTS = pa.schema(
 # Tables that have one variant only; every other table has a folder per recipe of its rows.
 PLAIN = ("tracks", "aliases", "rejects", "labels")
 
+_AWAY = "the store is no longer there; bring it back and give the same command again"
+
 # Folders that hold something else.
 NO_TABLES = ("campaigns", "clips", "recipes", "runs")
 
@@ -51,14 +54,16 @@ class Store:
 
     Args:
         root: a folder, or a URI that pyarrow or fsspec opens (s3://, gs://, memory://).
+        founded: it is known to have a catalogue. Without one its disk is away, and it is not made anew.
     Raises:
         StoreError: the root is a file, or cannot be reached, or no filesystem is known for its scheme.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, founded: bool = False) -> None:
         self.root = str(root)
         self.filesystem, self.base = _filesystem(self.root)
         self.local = isinstance(self.filesystem, pafs.LocalFileSystem)
+        self._founded = founded or (self.local and os.path.isdir(self.folder("tracks")))
         try:
             kind = self.filesystem.get_file_info(self.base).type
         except OSError as error:
@@ -73,16 +78,17 @@ class Store:
 
     # What parts there are
 
-    def folder(self, table: str, variant: str = "") -> str:
-        """The path of a table's folder, inside `filesystem`."""
-        return "/".join(part for part in (self.base, table, variant) if part)
+    def folder(self, *names: str) -> str:
+        """The path of a table's folder, of a variant's in it, or of any other below the root, inside `filesystem`."""
+        return "/".join(filter(None, (self.base, *names)))
 
     def names(self, table: str, variant: str = "") -> list[str]:
         """The names of the whole parts, sorted, by one listing."""
         folder = self.folder(table, variant)
         if self.local:  # four times as fast as pyarrow's listing, which also asks for every file's size
             try:
-                found: Iterable[str] = os.listdir(folder)
+                with os.scandir(folder) as entries:  # a pipe by such a name would keep its reader waiting
+                    found: Iterable[str] = [entry.name for entry in entries if entry.is_file()]
             except FileNotFoundError:
                 return []
             except OSError as error:
@@ -114,11 +120,48 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.root}: does not answer ({error}); the same command goes on once it does") from error
         if not there:
-            raise StoreError(f"{self.root}: the store is no longer there; bring it back and give the same command again")
+            raise StoreError(f"{self.root}: {_AWAY}")
 
-    def writer(self, table: str, name: str, schema: pa.Schema, variant: str = "") -> PartWriter:
+    def writer(self, table: str, name: str, schema: pa.Schema, variant: str = "", row_group_bytes: int = ROW_GROUP_BYTES) -> PartWriter:
         """An open part; nothing is visible before its `publish`."""
-        return PartWriter(self.filesystem, f"{self.folder(table, variant)}/{name}.parquet", schema)
+        return PartWriter(self.filesystem, f"{self._made(table, variant)}/{name}.parquet", schema, row_group_bytes)
+
+    def put(self, place: str, payload: bytes, kind: str = "application/octet-stream") -> None:
+        """Write a small file at a place below the root, whole or not at all.
+
+        Args:
+            kind: what a bucket is to call it when a browser asks.
+        """
+        folder, _, name = place.rpartition("/")
+        put(self.filesystem, f"{self._made(*folder.split('/'))}/{name}", payload, kind)
+
+    def _made(self, *names: str) -> str:
+        """A folder below the root, made where it is missing.
+
+        Once the catalogue was seen they are made through the descriptor of the folder that holds it, and not by their path: what is
+        made where an unmounted disk was would be hidden by the disk that comes back.
+        """
+        path = self.folder(*names)
+        if not self.local or os.path.isdir(path):
+            return path
+        try:
+            if not self._founded:
+                os.makedirs(path, exist_ok=True)
+                self._founded = names[0] == "tracks"
+                return path
+            root = os.open(self.base, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.stat("tracks", dir_fd=root)
+                for below in itertools.accumulate(filter(None, names), "{}/{}".format):
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(below, dir_fd=root)
+            finally:
+                os.close(root)
+        except FileNotFoundError:
+            raise StoreError(f"{self.root}: {_AWAY}") from None
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}; free or choose another place") from error
+        return path
 
     def publish(self, table: str, name: str, rows: pa.Table, variant: str = "") -> None:
         """Write one part, whole or not at all."""
@@ -193,7 +236,7 @@ class Store:
         at = max([datetime.now(UTC).isoformat(), *(_later(note["at"]) for note in self._notes())])
         note = {"at": at, "tables": dict(variants), "recipe": dict(recipe)}
         name = hashlib.sha256(json.dumps(note["tables"], sort_keys=True).encode()).hexdigest()[:16]
-        publish(self.filesystem, f"{self.folder('recipes')}/{name}.json", json.dumps(note, indent=1).encode())
+        self.put(f"recipes/{name}.json", json.dumps(note, indent=1).encode())
 
     def current(self) -> dict[str, str]:
         """The variant of each table in the latest run that filled it."""
@@ -238,32 +281,25 @@ class Store:
         found: list[dict[str, Any]] = stand.sort_by([("uri", "ascending"), ("stage", "ascending")]).to_pylist()
         return found
 
-    @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Keep a second process from doing the same; on a local store only, as buckets have no locks.
+    def lock(self, name: str) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """Keep a second process from doing the same; on a local store and in S3, as other buckets have no locks.
 
+        Returns:
+            what gives a function to be called before something is published: it raises StoreError if the lock was lost, as in S3
+            may happen.
         Raises:
             StoreError: another process holds it.
         """
-        if not self.local:
-            yield
-            return
-        path = f"{self.base}/.{name}.lock"
-        try:
-            os.makedirs(self.base, exist_ok=True)
-            file = open(path, "a+")  # noqa: SIM115 - closed by the `with` below
-        except OSError as error:
-            raise StoreError(f"{self.root}: cannot be written ({error.strerror}); choose another place") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise StoreError(f"{self.root}: another {name} is at work ({file.read().strip()}); wait for it to end") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            yield
+        if self.local:
+            if not self._founded:
+                try:
+                    os.makedirs(self.base, exist_ok=True)
+                except OSError as error:
+                    raise StoreError(f"{self.root}: cannot be written ({error.strerror}); choose another place") from error
+            return flocked(self.root, self.base, name)
+        if self.filesystem.type_name == "s3":
+            return lease(self.root, self.base, name)
+        return contextlib.nullcontext(lambda: None)
 
 
 def _later(at: str) -> str:
@@ -277,7 +313,7 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
 
     try:
         without_secrets(root)
-        check_endpoint()
+        prepare(root)
     except ValueError as error:
         raise StoreError(str(error)) from None
     try:

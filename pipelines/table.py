@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from annotation import foreign
 from pipelines.cells import TableError, cell_shape, holds_arrays, tensor_field, to_numpy, with_tensors
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ class Table:
     @cached_property
     def dataset(self) -> pads.Dataset:
         """What is stored, as a pyarrow dataset; arrays are flat lists in it."""
-        return pads.dataset(self.parts, filesystem=self.filesystem, format="parquet", schema=self._stored)
+        if isinstance(self.filesystem, pafs.LocalFileSystem) and self.parts:
+            foreign.regular(self.parts[0])  # the one that is opened now: a pipe would be waited for
+        try:
+            return pads.dataset(self.parts, filesystem=self.filesystem, format="parquet", schema=self._stored)
+        except pa.ArrowException as error:
+            raise TableError(f"{self.parts[0]}: cannot be read as a table ({' '.join(str(error).split())[:300]})") from error
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -76,7 +82,10 @@ class Table:
             TableError: there is no such column.
         """
         metadata = self._field(column).metadata or {}
-        return tuple(json.loads(metadata.get(b"labels", b"[]")))
+        try:
+            return tuple(json.loads(metadata.get(b"labels", b"[]")))
+        except (ValueError, TypeError, RecursionError):
+            raise TableError(f"{column}: its metadata 'labels' is not what earmark writes; make the table again") from None
 
     def to_table(self, columns: Sequence[str] | None = None, filter: Any = None) -> pa.Table:
         """Rows as an Arrow table, always in the same order.
@@ -127,12 +136,21 @@ class Table:
         shape = cell_shape(field)
         if shape is None:
             raise TableError(f"{column}: {field.type} is not one array; to_pandas gives it row by row")
-        kind = field.type.value_type if isinstance(field.type, pa.FixedShapeTensorType) else field.type
-        whole = np.empty((len(self), *shape), kind.to_pandas_dtype())
+        kind = field.type
+        while isinstance(kind, pa.FixedShapeTensorType) or pa.types.is_fixed_size_list(kind):  # lists, where no shape was said
+            kind = kind.value_type
+        try:
+            whole = np.empty((len(self), *shape), kind.to_pandas_dtype())
+        except (MemoryError, ValueError) as error:  # ValueError: beyond any address
+            raise TableError(f"{column}: {len(self)} rows of {shape} do not fit into memory; read them in batches") from error
         at = 0
         for batch in self.dataset.to_batches(columns=[column]):
-            whole[at : at + batch.num_rows] = to_numpy(batch.column(0), field)
+            values = to_numpy(batch.column(0), field)
+            if len(whole[at : at + batch.num_rows]) == batch.num_rows:  # a footer may say fewer than there are
+                whole[at : at + batch.num_rows] = values
             at += batch.num_rows
+        if at != len(whole):
+            raise TableError(f"{column}: {at} rows where {len(whole)} were expected; copy the table again")
         return whole
 
     def torch(

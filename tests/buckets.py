@@ -1,4 +1,7 @@
-"""An S3 server of this machine for tests, moto's: rules for pages of other origins hold on it, and keys count where a test says so."""
+"""An S3 server of this machine for tests, moto's: rules for pages of other origins hold on it, and keys count where a test says so.
+
+As many servers do that are not AWS's, it refuses uploads with a checksum behind them.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,17 @@ def s3_server() -> Iterator[str]:
     from moto.moto_server import werkzeug_app
     from moto.server import ThreadedMotoServer
 
+    answer = werkzeug_app.DomainDispatcherApplication.__call__
+
+    def strictly(self: Any, environ: dict[str, Any], start_response: Any) -> Any:
+        if "HTTP_X_AMZ_TRAILER" in environ:
+            start_response("411 Length Required", [("Content-Length", "0")])
+            return []
+        return answer(self, environ, start_response)
+
     # moto lets every page read everything; a bucket lets those that its rules name.
-    with patch.object(werkzeug_app, "DISABLE_GLOBAL_CORS", True):
+    strict = patch.object(werkzeug_app.DomainDispatcherApplication, "__call__", strictly)
+    with strict, patch.object(werkzeug_app, "DISABLE_GLOBAL_CORS", True):
         running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         running.start()
         host, port = running.get_host_and_port()
@@ -39,6 +51,8 @@ def s3_server() -> Iterator[str]:
 def enter(patch: pytest.MonkeyPatch, endpoint: str, key: str = KEY, secret: str = SECRET, token: str = TOKEN) -> None:
     """Set the environment by which commands open buckets; what was opened by another is forgotten."""
     s3fs.S3FileSystem.clear_instance_cache()
+    patch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "")  # so that what commands set goes with the test
+    patch.delenv("AWS_REQUEST_CHECKSUM_CALCULATION")
     values = {"ACCESS_KEY_ID": key, "SECRET_ACCESS_KEY": secret, "SESSION_TOKEN": token, "ENDPOINT_URL": endpoint}
     for name, value in {**values, "DEFAULT_REGION": "us-east-1", "REGION": "us-east-1", "MAX_ATTEMPTS": "1"}.items():
         patch.setenv(f"AWS_{name}", value) if value else patch.delenv(f"AWS_{name}", raising=False)

@@ -11,8 +11,8 @@ import httpx
 
 from annotation.campaign import Campaign
 from annotation.interface import interface
-from annotation.label_studio import Studio
 from annotation.question import Question
+from annotation.studio import Studio
 from annotation.task import Task, campaign_line
 from tests.studio import Account, RunningStudio
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import ray
 
 from pipelines import stage
 from pipelines.engines import ray_cluster, ray_machines
 from pipelines.stage import Heard, Unit
+from tests.families import end
 
 # A machine counts as gone after two seconds without a word, and what was asked of it is asked elsewhere after one.
 SYSTEM = {
@@ -66,13 +66,11 @@ class Nodes:
         node, _ = self._nodes.pop(name)
         self.cluster.worker_nodes.discard(node)
         for started in [each for kind in node.all_processes.values() for each in kind]:
-            with contextlib.suppress(psutil.NoSuchProcess):  # one that was drained has gone by itself
-                family = psutil.Process(started.process.pid)
-                for each in family.children(recursive=True) if workers else ():
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        each.kill()
-                family.kill()
-            started.process.wait()
+            if workers:
+                end(started.process)
+            else:
+                started.process.kill()
+                started.process.wait()
 
     def drain(self, name: str) -> None:
         """What a cloud says before it takes a machine away; it goes when it has nothing in hand."""

@@ -21,6 +21,7 @@ import pytest
 from pipelines.store import Store
 from tests.clock import Clock
 from tests.collection import PEAKS, ROOT, command, earmark, parts, tones
+from tests.families import end
 from tests.sick_disk import SickDisk
 
 SLOW = "[window]\nseconds = 1.0\n[run]\nmax_retries = 2\n" + PEAKS.replace("Poison", "Slow")
@@ -194,13 +195,7 @@ class Collection:
         try:
             yield child
         finally:
-            family = [child.pid]
-            with contextlib.suppress(psutil.Error):
-                family += [each.pid for each in psutil.Process(child.pid).children(recursive=True)]
-            for each in family:
-                with contextlib.suppress(psutil.Error):
-                    psutil.Process(each).kill()
-            child.wait()
+            end(child)
 
 
 class Story:

@@ -21,9 +21,9 @@ import pytest
 import uvicorn
 
 from annotation.interface import interface
-from annotation.label_studio import Studio
 from annotation.plan import columns
 from annotation.preannotation import prediction
+from annotation.studio import Studio
 from annotation.sync import apply
 from annotation.task import Task
 from extractors.encode import write

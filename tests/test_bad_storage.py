@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from pipelines import stage
+from pipelines import recording
 from pipelines.catalog import scan
 from pipelines.engines.local import Local
 from pipelines.recipe import load
@@ -64,12 +64,12 @@ def heard(folder: Path, store: Path | str, told: Callable[[], None] = lambda: No
     return run(there, load(folder / "recipe.toml"), Local(str(store), 1, "cpu"), told=lambda *_: told())
 
 
-def broken(disk: SickDisk, times: int, files: tuple[str, ...] = ("",), beyond: int = 20_000) -> dict[str, int]:
-    """Make reads of these files fail beyond an offset, so many times for each; gives how often they did."""
+def broken(disk: SickDisk, times: int, files: tuple[str, ...] = ("",), beyond: int = 20_000, to: int = 10**9) -> dict[str, int]:
+    """Make reads of these files fail beyond an offset and before another, so many times for each; gives how often they did."""
     failed: dict[str, int] = {}
 
     def fault(name: str, offset: int, size: int) -> None:
-        if offset + size > beyond and name.startswith(files) and failed.get(name, 0) < times:
+        if offset + size > beyond and offset < to and name.startswith(files) and failed.get(name, 0) < times:
             failed[name] = failed.get(name, 0) + 1
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -123,12 +123,12 @@ def test_what_a_scan_has_seen_to_be_gone_is_a_reject(healthy: Path, store: Path)
 def test_a_long_file_that_fails_late_fails_its_shard_and_leaves_no_clip(
     healthy: Path, store: Path, disk: SickDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "WHOLE_SECONDS", 1.0)  # clips are passed on as they come
-    broken(disk, times=10**6, files=("000", "007"), beyond=100_000)
+    monkeypatch.setattr(recording, "WHOLE_SECONDS", 1.0)  # clips are passed on as they come
+    broken(disk, times=10**6, files=("000", "007"), beyond=100_000, to=150_000)
     summary = heard(healthy, store)
     assert all("Input/output error" in message for message in summary.failed.values())
     assert len(summary.failed) == 2
-    failed = broken(disk, times=1, files=("000", "007"), beyond=100_000)
+    failed = broken(disk, times=1, files=("000", "007"), beyond=100_000, to=150_000)
     assert heard(healthy, store).failed == {}
     assert len(failed) == 2
     assert parts(store) == parts(healthy / "store")

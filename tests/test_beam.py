@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from pipelines.engines.beam import Beam
-from pipelines.engines.beam_pipeline import build, name_of, outcome_in, work_on
+from pipelines.engines.beam_pipeline import build, name_of, notes_folder, outcome_in, work_on
 from pipelines.engines.engine import Failed, Lost
 from pipelines.part import StoreError, publish
 from pipelines.plan import missing
@@ -57,6 +58,19 @@ def units_of(folder: Path, recipe: str = RECIPE) -> list[Unit]:
     """What a recipe has to make on the store in a folder."""
     (folder / "recipe.toml").write_text(recipe)
     return [replace(unit, seconds=4.0) for unit in missing(Store(folder / "store"), load(folder / "recipe.toml"), "cpu")]
+
+
+def test_notes_of_killed_commands_are_taken_away_and_of_living_ones_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folders = []
+    for _ in range(2):
+        folders.append(notes_folder(store))
+        store.put(f"{folders[-1]}/1/unit.begun", b"")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / folders[0]).rename((tmp_path / folders[0]).with_name(Path(folders[0]).name.replace(f".{os.getpid()}.", f".{dead.pid}.")))
+    assert notes_folder(store) not in folders
+    assert [path.name for path in (tmp_path / ".beam").iterdir()] == [Path(folders[1]).name]
 
 
 @pytest.mark.slow

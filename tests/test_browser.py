@@ -17,11 +17,11 @@ import httpx
 import numpy as np
 import pytest
 
-from annotation.label_studio import Studio
 from annotation.labels import Label, from_rows
 from annotation.pull import pull
 from annotation.revisions import NOTHING
 from annotation.statements import labels
+from annotation.studio import Studio
 from annotation.sync import apply
 from annotation.task import Task, campaign_line
 from pipelines.campaigns.asked import wanted

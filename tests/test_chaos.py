@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from annotation.label_studio import Studio, StudioError
+from annotation.outcome import StudioError
+from annotation.studio import Studio
 from annotation.sync import Applied, apply, plan
 from annotation.task import campaign_line
 from annotation.wanted import Wanted

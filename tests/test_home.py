@@ -19,8 +19,8 @@ from pipelines.campaigns.desk import Desk
 from pipelines.campaigns.home import bring
 from pipelines.store import Store
 from tests.campaigning import Running, choose, draw, people, running
+from tests.power_cuts import PowerCut, Remembered, cut_at
 from tests.studio import RunningStudio
-from tests.test_pull import PowerCut, Remembered, _cut_at
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_a_pull_that_is_killed_anywhere_between_server_and_labels_loses_and_doub
         folder = tmp_path / str(step)
         shutil.copytree(tmp_path / "before", folder)
         with monkeypatch.context() as patched:
-            _cut_at(patched, step)
+            cut_at(patched, step)
             try:
                 bring(desk(campaign, folder), server)
                 cut = False

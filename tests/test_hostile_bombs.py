@@ -17,7 +17,7 @@ from extractors.audio import AudioError, probe
 from extractors.comments import MANY, modest_comments
 from extractors.tags import tags
 from pipelines.recipe import Recipe
-from pipelines.stage import WHOLE_SAMPLES, _track_clips
+from pipelines.recording import WHOLE_SAMPLES, clips_of
 from tests.bombs import commented, comments, flac, mp4, packed, picture, silence, tag, tagged, w64, wav
 from tests.collection import RECIPE, ROOT, earmark, tones
 from tests.hostile import sound
@@ -79,7 +79,7 @@ def test_a_track_that_is_longer_than_its_header_says_is_not_held_whole(tmp_path:
     path.write_bytes(silence(3600))
     recipe = Recipe.model_validate({"window": {"seconds": 30.0}, "extract": [{"use": "LogMel"}]})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = _track_clips({"uri": str(path), "track_id": "x", "sample_rate": 44_100, "seconds": 1.0}, str(path), recipe)
+    found = clips_of({"uri": str(path), "track_id": "x", "sample_rate": 44_100, "seconds": 1.0}, str(path), recipe)
     assert sum(len(clip.samples) for clip in found) == 3600 * 44_100
     taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert taken < 4 * WHOLE_SAMPLES + 100e6 < 4 * 3600 * 44_100

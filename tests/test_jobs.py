@@ -15,12 +15,16 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import psutil
 import pytest
+import ray
 
+from pipelines.engines import ray_door
 from pipelines.store import Store
-from tests.collection import MFCC, RECIPE, ROOT, clips, command, earmark, tones
+from tests.collection import MFCC, PEAKS, RECIPE, ROOT, clips, command, earmark, tones
+from tests.families import end
+from tests.prometheus import MISSING, Prometheus, needs_prometheus, panels, watching
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +36,7 @@ class Head:
     python: Path
     dashboard: str
     address: str
+    client: str
     metrics: str
     environment: dict[str, str]
 
@@ -68,10 +73,10 @@ def headed(folder: Path, **environment: str) -> Iterator[Head]:
     python = venv / "bin" / "python"
     ours = subprocess.run([python, "-c", "import pipelines"], capture_output=True, cwd=folder, env=environment, check=False)
     assert b"ModuleNotFoundError" in ours.stderr
-    gcs, dashboard, metrics = free_port(), free_port(), free_port()
+    gcs, dashboard, client, metrics = free_port(), free_port(), free_port(), free_port()
     ray = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", "--object-store-memory=200000000"]
     ports = [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
-    ports += [f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={metrics}"]
+    ports += [f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={free_port()}", f"--metrics-export-port={metrics}"]
     with open(folder / "head.log", "w") as log:
         child = subprocess.Popen([*ray, *ports], stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True)
         try:
@@ -80,12 +85,10 @@ def headed(folder: Path, **environment: str) -> Iterator[Head]:
                     break
                 assert child.poll() is None, (folder / "head.log").read_text()
                 time.sleep(0.1)
-            yield Head(python, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", f"http://127.0.0.1:{metrics}/metrics", environment)
+            addresses = [f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", f"ray://127.0.0.1:{client}"]
+            yield Head(python, *addresses, f"http://127.0.0.1:{metrics}/metrics", environment)
         finally:
-            family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
-            for each in family:
-                each.kill()
-            child.wait()
+            end(child)
 
 
 def free_port() -> int:
@@ -104,38 +107,87 @@ def answers(port: int) -> bool:
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """A head that lets everybody in."""
-    with headed(tmp_path_factory.mktemp("open"), RAY_AUTH_MODE="disabled") as head:
+    # Workers tell the exporter every second, for a wait of ten.
+    with headed(tmp_path_factory.mktemp("open"), RAY_AUTH_MODE="disabled", RAY_metrics_report_interval_ms="1000") as head:
         yield head
+
+
+def collected(folder: Path) -> Path:
+    """A store with four tracks, and a recipe beside it."""
+    tones(folder / "audio", 4)
+    (folder / "recipe.toml").write_text(RECIPE)
+    earmark("scan", folder / "audio", "--store", folder / "store")
+    return folder
 
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Path:
-    """A store with four tracks, and a recipe beside it."""
-    tones(tmp_path / "audio", 4)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    earmark("scan", tmp_path / "audio", "--store", tmp_path / "store")
-    return tmp_path
+    """A collection of a test's own."""
+    return collected(tmp_path)
 
 
-def test_a_job_runs_on_a_head_with_nothing_of_ours_installed(head: Head, collection: Path) -> None:
-    job = head.submit("python", "pipelines/pipeline.py", collection / "recipe.toml", "--store", collection / "store")
-    assert "4 tracks, 8 clips" in said(job)
-    assert len(clips(collection / "store", "logmel")) == 8
-    # Workers tell the exporter every few seconds, and what they counted stays when they are gone.
+@dataclass
+class Job:
+    """A job that has ended, on a head that is watched where there is a Prometheus."""
+
+    told: str
+    store: Path
+    prometheus: Prometheus | None
+
+
+@pytest.fixture(scope="module")
+def job(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+    """Three tracks of a second's work each, so that the shard ends some time after its worker's first word, and one file that changed."""
+    folder = collected(tmp_path_factory.mktemp("job"))
+    (folder / "audio" / "002.flac").write_bytes(b"not what was scanned")
+    (folder / "recipe.toml").write_text(RECIPE + PEAKS.replace("Poison", "Slow"))
+    run = ["pipelines/pipeline.py", folder / "recipe.toml", "--store", folder / "store", "--allow-code"]
+    with contextlib.ExitStack() as stack:
+        watched = None if MISSING else stack.enter_context(watching(urlsplit(head.metrics).netloc, free_port(), folder))
+        yield Job(said(head.submit("python", *run)), folder / "store", watched)
+
+
+def test_a_job_runs_on_a_head_with_nothing_of_ours_installed(head: Head, job: Job) -> None:
+    assert "4 tracks, 6 clips" in job.told
+    assert len(clips(job.store, "logmel")) == 6
+    # Workers tell the exporter every second here, and what they counted stays when they are gone.
+    expected = {"tracks": 4, "clips": 6, "sound_seconds": 6, "rejects": 1}
     for _ in range(300):
         with urllib.request.urlopen(head.metrics, timeout=10) as answer:
             text = answer.read().decode()
-        told = re.findall(r"^ray_earmark_(\w+)_total\{[^}]*\} ([0-9.]+)$", text, re.MULTILINE)
+        told = re.findall(r"^ray_earmark_(\w+)_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
         counted = {name: sum(float(value) for each, value in told if each == name) for name, _ in told}
-        if counted.get("clips") == 8 and "busy_seconds" in counted:
+        if counted.items() >= expected.items():
             break
         time.sleep(0.1)
-    assert {name: counted[name] for name in ("tracks", "clips", "sound_seconds")} == {"tracks": 4, "clips": 8, "sound_seconds": 8.0}
-    # Whatever the dashboard asks for is there under that name; nothing was rejected.
+    assert counted.items() >= expected.items()
+    # Whatever the dashboard asks for is there under that name.
     dashboard = (ROOT / "infra" / "dashboards" / "ray.json").read_text()
     asked, shown = set(re.findall(r"\b(ray_\w+)[{\[)]", dashboard)), set(re.findall(r"^ray_\w+", text, re.MULTILINE))
-    assert asked - shown == {"ray_earmark_rejects_total"}
+    assert asked <= shown
     assert 'Name="CPU"' in text
+
+
+@needs_prometheus
+def test_prometheus_has_an_answer_for_every_panel(job: Job) -> None:
+    assert job.prometheus
+    for _ in range(300):
+        shown = {title: [job.prometheus.ask(each) for each in asked] for title, asked in panels(300).items()}
+        told = {title: [value for answer in answers for _, value in answer] for title, answers in shown.items()}
+        if told["Clips"] == [6] and all(told.values()):
+            break
+        time.sleep(0.1)
+    assert told["Clips"] == [6]
+    assert told["Hours of sound"] == [6 / 3600]
+    assert shown["Occupancy"][0] == []  # there are no GPUs
+    assert 0 < told["Occupancy"][0] <= 1
+    assert [labels for labels, _ in shown["Busy workers"][0]] == [{"device": "cpu"}]
+    # Of five minutes, which Prometheus extends a little beyond what it has seen.
+    assert told["Times real time"][0] == pytest.approx(6 / 300, rel=0.2)
+    assert told["Recordings per minute"][0] == pytest.approx(4 / 5, rel=0.2)
+    assert told["Rejects"][0] == pytest.approx(1, rel=0.2)
+    assert told["Written"][0] > 0
+    assert told["Memory of objects"][0] >= 0
 
 
 def test_the_script_alone_finds_the_project_where_the_cluster_file_puts_it(head: Head, collection: Path) -> None:
@@ -181,19 +233,36 @@ def test_with_the_token_jobs_and_runs_are_let_in_and_without_it_refused(guarded:
     (collection / "more.toml").write_text(RECIPE + MFCC)
     keep(secrets.token_hex(32), collection / "stranger")
     strangers = [{"HOME": str(collection / "stranger")}, {"RAY_AUTH_MODE": "disabled"}]
-    addressed = ["--store", collection / "store", "--address", guarded.address]
+    addressed = ["--store", collection / "store", "--address"]
+    # Ray Client tries three times, and for half a minute where nobody says less.
+    brief = {"RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "1", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "1"}
     # All at once: Ray asks for ten seconds before it believes a refusal.
     jobs = [guarded.submit("python", *script, "--store", collection / "store", **wrong) for wrong in strangers]
-    runs = [started([*run, *addressed], guarded.environment | wrong) for wrong in strangers]
+    doors = [guarded.address, guarded.client]
+    runs = [(door, started([*run, *addressed, door], guarded.environment | brief | wrong)) for door in doors for wrong in strangers]
     right = guarded.submit("python", *script, "--store", collection / "store")
     heard = said(right)
     assert "4 tracks, 8 clips" in heard
     assert all("authentication token" in said(job, succeeds=False) for job in jobs)
-    for refused in runs:
+    for door, refused in runs:
         line = said(refused, succeeds=False).strip()
-        assert line.startswith(f"earmark: --address {guarded.address}: the cluster wants another token, or one at all; put")
+        assert line.startswith(f"earmark: --address {door}: the cluster wants another token, or one at all; put")
         assert len(line.splitlines()) == 1
     assert len(clips(collection / "store", "logmel")) == 8
-    ran = said(started([*run, *addressed], guarded.environment))
+    ran = said(started([*run, *addressed, guarded.client], guarded.environment))
     assert len(clips(collection / "store", "mfcc")) == 8
     assert token not in heard + ran
+
+
+def test_ray_clients_server_may_end_while_it_starts_and_then_one_line_tells_the_way_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two threads of it meet, as happens once in some dozens of times."""
+    tries = []
+
+    def ends(**settings: object) -> None:
+        tries.append(settings)
+        raise ConnectionAbortedError("Starting Ray client server failed")
+
+    monkeypatch.setattr(ray, "init", ends)
+    with pytest.raises(ConnectionError, match=r"ray://head:10001: Ray Client's server starts .*; give HOST:6379"):
+        ray_door.enter("ray://head:10001")
+    assert len(tries) == ray_door.CLIENT_TRIES

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from annotation.label_studio import Away, Gone, Project, Refused, Studio, StudioError, Unknown
+from annotation.label_studio import Door
+from annotation.outcome import Away, Gone, Refused, StudioError, Unknown
+from annotation.records import Project
+from annotation.studio import Studio
 from annotation.task import campaign_line
+from tests.answers import Answers
 from tests.flaky_proxy import FlakyProxy
 from tests.studio import RunningStudio
 
@@ -23,39 +25,6 @@ SCREEN = """<View><Audio name="audio" value="$audio"/>
 CALM = [{"from_name": "mood", "to_name": "audio", "type": "choices", "value": {"choices": ["calm"]}}]
 GUESS = {"model_version": "m@0000000000000000", "score": 0.5, "result": CALM}
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Answers:
-    """A server that gives the same answer to everything, and counts the calls."""
-
-    def __init__(self, status: int, body: bytes, **headers: str) -> None:
-        self.calls: list[tuple[str, str]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None: ...
-
-            def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
-                outer.calls.append((self.command, self.path))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = answer
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Answers:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -172,11 +141,11 @@ def tasks(count: int) -> list[dict[str, Any]]:
 def test_a_personal_access_token_opens_the_same_door(studio: RunningStudio, server: Studio) -> None:
     """The SDK changes it for one that lives five minutes."""
     account = studio.account(f"pat-{uuid4().hex[:8]}")  # each person has one, and the server shows it once
-    personal = Studio(studio.url, account.token)._write("POST", "api/token/", "making a token", {})["token"]
+    personal = Door(studio.url, account.token, 20, 0.02).write("POST", "api/token/", "making a token", {})["token"]
     door = Studio(studio.url, personal)
     assert door.check() == account.email
     # An access token that the server no longer takes, although our clock says that it is young.
-    door._transport.base_headers = lambda: {"Authorization": "Bearer expired"}
+    door._door._transport.base_headers = lambda: {"Authorization": "Bearer expired"}
     assert door.check() == account.email
     with pytest.raises(Refused, match="the token is refused"):
         Studio(studio.url, f"{personal[:-4]}AAAA").check()

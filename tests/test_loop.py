@@ -20,11 +20,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from annotation.label_studio import Studio
 from annotation.labels import Label, from_rows, write
 from annotation.results import to_result
 from annotation.revisions import current
 from annotation.simulated import Annotator, simulate, spoken
+from annotation.studio import Studio
 from annotation.task import campaign_line
 from pipelines.campaigns.cli import CHANGES
 from pipelines.campaigns.desk import Desk, open_desk

@@ -1,4 +1,4 @@
-"""Recordings and stores in buckets, on a real S3 server of this machine."""
+"""Recordings and stores in buckets, on S3 servers of this machine: moto's, and Ceph's where it is installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ import pytest
 import s3fs
 
 from pipelines.cli import main
-from tests.buckets import KEY, SECRET, TOKEN, enter, guarded, holding, new_bucket, s3_server
+from pipelines.entries import Entry
+from pipelines.identify import unchanged
+from pipelines.manifest import SourceError
+from pipelines.part import StoreError
+from pipelines.sources import find
+from pipelines.store import Store
+from pipelines.tracks import Held
+from tests.buckets import KEY, SECRET, TOKEN, enter, guarded, holding, new_bucket
+from tests.ceph import KINDS, s3
 from tests.collection import RECIPE, command, earmark, tones
 
 pytest.importorskip("moto")
@@ -37,17 +45,18 @@ seconds = 1.0
 SECRETS = (SECRET, quote(SECRET, safe=""), KEY, TOKEN, quote(TOKEN, safe=""))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+@pytest.fixture(scope="module", params=KINDS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that all tests of this file share."""
-    with s3_server() as running:
+    with s3(request.param, tmp_path_factory.mktemp("s3")) as running:
         yield running
 
 
 @pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def bucket(request: pytest.FixtureRequest, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A bucket of its own with six recordings in three shards, a recipe beside it, and the environment that opens it."""
-    enter(monkeypatch, server)
+    # Ceph knows who has a token.
+    enter(monkeypatch, server, token=TOKEN if request.node.callspec.params["server"] == "moto" else "")
     bucket = new_bucket(server)
     for path in tones(tmp_path / "audio", 6):
         bucket.upload_file(str(path), f"deep/er/{path.name}")
@@ -118,6 +127,7 @@ def test_no_credential_is_stored_printed_or_logged(bucket: Any, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("server", ["moto"], indirect=True)  # where keys can be had by name
 def test_every_refusal_of_a_bucket_is_one_line_with_the_way_out(
     server: str, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +205,25 @@ def test_a_password_in_an_address_is_refused_without_repeating_it(
     said = capfd.readouterr().err
     assert said.count("addresses are stored and shown, so no password belongs in them") == 2
     assert "hush" not in said
+
+
+@pytest.mark.parametrize("endpoint", ["http://ada:hush@localhost:9", "ada:hush@localhost:9", "http://localhost:9/?key=hush"])
+def test_a_password_in_the_servers_address_is_not_repeated(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(monkeypatch, endpoint)
+    for open_it in (lambda: Store("s3://bucket/store"), lambda: find(["s3://bucket/music"])):
+        with pytest.raises((StoreError, SourceError), match="AWS_ENDPOINT_URL: addresses are shown, and") as told:
+            open_it()
+        assert "hush" not in str(told.value)
+
+
+def test_a_file_whose_time_is_listed_in_thousandths_and_told_in_seconds_is_the_same_file() -> None:
+    listed, told = Entry("s3://bucket/a.flac", 5, 1.6e9 + 0.183), Entry("s3://bucket/a.flac", 5, 1.6e9)
+    for entry, other in ((listed, told), (told, listed)):
+        held = Held("a track", 5, other.modified, True)
+        assert unchanged(entry, held)
+        assert not unchanged(entry._replace(modified=1.6e9 + 1), held)
+        assert not unchanged(entry._replace(bytes=6), held)
+        assert not unchanged(entry._replace(uri="/music/a.flac"), held)
 
 
 def parts_of(store: Path) -> list[Path]:

@@ -356,7 +356,7 @@ def test_a_release_teaches_with_its_training_split_and_judges_on_its_test(desk: 
 @pytest.mark.slow
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="EARMARK_CORPUS names no corpus")
 def test_real_instruments_from_recordings_to_guesses_on_a_server(tmp_path: Path, studio: RunningStudio) -> None:
-    from annotation.label_studio import Studio
+    from annotation.studio import Studio
     from annotation.sync import plan
 
     names = ("cello", "flute", "guitar", "trombone")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from annotation.campaign import Campaign
 from annotation.interface import interface
-from annotation.label_studio import Studio
 from annotation.labels import Label
 from annotation.preannotation import Tagged, check_prediction, choices, guesses, model_version, prediction, spans
 from annotation.results import to_labels, to_result
+from annotation.studio import Studio
 from annotation.task import campaign_line
 from tests.studio import RunningStudio
 from tests.test_results import CAMPAIGN as ALL_KINDS

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from annotation.campaign import Overlap
-from annotation.label_studio import Studio, Unknown
+from annotation.outcome import Unknown
+from annotation.studio import Studio
 from annotation.sync import apply, plan
 from annotation.task import campaign_line
 from pipelines.queue.push import COLUMN, ORDER, planned, push

@@ -62,9 +62,14 @@ def test_job_cluster_and_chart_ask_for_the_same_machines() -> None:
     cluster, values = read("raycluster.yaml")["spec"], read("values.yaml")
     assert read("rayjob.yaml")["spec"]["rayClusterSpec"] == cluster
     decode, gpu = cluster["workerGroupSpecs"]
-    for group, said in ((decode, values["worker"]), (gpu, values["additionalWorkerGroups"]["gpu"])):
+    pairs = [(cluster["headGroupSpec"], values["head"]), (decode, values["worker"]), (gpu, values["additionalWorkerGroups"]["gpu"])]
+    for group, said in pairs:
         assert said["resources"] == group["template"]["spec"]["containers"][0]["resources"]
-        assert said["maxReplicas"] == group["maxReplicas"]
+        assert said["rayStartParams"] == group["rayStartParams"]
+        assert said.get("maxReplicas") == group.get("maxReplicas")
+    # Helm lays these over its chart's own, which limit a pod to one core: a limit that is not said here would be below what is asked for.
+    for _, said in pairs:
+        assert said["resources"]["limits"] == said["resources"]["requests"]
     images = {group["template"]["spec"]["containers"][0]["image"] for group in (cluster["headGroupSpec"], decode, gpu)}
     assert images == {f"{values['image']['repository']}:{values['image']['tag']}"}
 

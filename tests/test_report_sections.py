@@ -1,4 +1,4 @@
-"""The page's sections on campaigns, learning curves and releases: what was measured, bounded, and nothing that a name could break."""
+"""The page's sections on campaigns, learning curves and releases: what was measured, and nothing that a name could break."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import shutil
-import wave
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,182 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from annotation.statements import labels
-from annotation.task import Task, ext_id
-from pipelines.campaigns.asked import excerpts
-from pipelines.campaigns.desk import Desk, open_desk
-from pipelines.campaigns.home import note
 from pipelines.cli import main
-from pipelines.gather import add
-from pipelines.queue.curves import summed
-from pipelines.queue.simulate import HEADS, ORDERS, Curve
-from pipelines.release.build import release
-from pipelines.release.spec import load
-from pipelines.report.links import link, stretch
-from pipelines.report.report import write_report
 from pipelines.report.together import co_occurrence
-from pipelines.store import Store
-from pipelines.votes.agreement import measure
-from pipelines.votes.consensus import agree
-from tests.campaigning import choose
-from tests.releasing import SECONDS, catalogue, heard
+from tests.releasing import SECONDS
+from tests.reporting import COUNT, Made, part, rows
 from tests.test_report import CHROMIUM
-
-COUNT, RATE = 12, 8000
-HOSTILE = "<img src=x onerror=hacked()>'\" & </section><script>hacked()</script>"
-MAIL = "<script>hacked()</script>@example.org"
-CAMPAIGN = """
-name = "moods"
-title = "Moods <script>hacked()</script>"
-[[questions]]
-name = "mood"
-kind = "tag.mood"
-text = "Which moods?"
-choices = ["calm", "wild", "s<b>a</b>d"]
-multiple = true
-[[questions]]
-name = "key"
-kind = "mode"
-text = "Which mode?"
-choices = ["major", "minor"]
-required = true
-[clips]
-seconds = 10.0
-[overlap]
-annotators = 3
-"""
-RELEASE = """
-name = "set"
-title = "A set <script>hacked()</script>"
-features = ["emb.mean"]
-[[labels]]
-kind = "tag.mood"
-question = "mood"
-"""
-
-
-def answers(number: int) -> list[tuple[list[str], str] | None]:
-    """What three people say of the clip with this number: moods and mode; the third errs on every fourth clip and skips the last one."""
-    moods = (["calm"], ["wild"], ["wild", "s<b>a</b>d"])[number % 3]
-    mode = ("major", "minor")[number % 2]
-    wrong = (["calm", "wild"], ("minor", "major")[number % 2])
-    return [(moods, mode), (moods, mode), None if number == 2 * COUNT - 1 else wrong if number % 4 == 0 else (moods, mode)]
-
-
-def campaign(folder: Path, store: Store) -> Desk:
-    """Three people answer about 24 clips; their answers come home as pages do."""
-    (folder / "campaign.toml").write_text(CAMPAIGN)
-    desk = open_desk(folder / "campaign.toml", store)
-    tasks = [
-        Task(
-            ext_id(each.clip_id, each.track["sha256"]),
-            each.track["track_id"],
-            each.clip_id,
-            each.start,
-            each.seconds,
-            "",
-            each.track["title"],
-        )
-        for each in excerpts(desk)
-    ]
-    desk.remember(tasks)
-    when, sent = "2026-03-01T00:{:02d}:00Z", []
-    for number, task in enumerate(tasks):
-        said = [
-            {
-                "id": 10 * number + who,
-                "completed_by": who,
-                "parent_prediction": None,
-                "result": [choose("mood", *each[0]), choose("key", each[1])] if each else [],
-                "was_cancelled": each is None,
-                "lead_time": 5.0 + who,
-                "updated_by": None,
-                "created_at": when.format(number),
-                "updated_at": when.format(number),
-            }
-            for who, each in enumerate(answers(number))
-        ]
-        sent.append(
-            {"id": number, "data": {"ext_id": task.ext_id}, "updated_at": when.format(number), "predictions": [], "annotations": said}
-        )
-    with desk.mirror.lock():
-        desk.mirror.keep({"project": "1@2026", "users": {"0": "ada@example.org", "1": "bo@example.org", "2": MAIL}, "tasks": sent})
-    add(store, labels(desk.mirror, desk.campaign, desk.known()))
-    return desk
-
-
-def grown(order: str, seed: int) -> Curve:
-    """A curve that rises to 1 after 100 answers by the queue, after 400 by others; one seed a little above the other."""
-    asked = list(range(20, 620, 10))
-    height = [min(1.0, (count + 8 * seed) / (100 if order == "queue" else 400)) for count in asked]
-    return Curve(order, seed, asked, asked, dict.fromkeys(HEADS, [1.0] if order == "all" else height))
-
-
-def curve_file(folder: Path) -> Path:
-    """As `earmark queue simulate` writes it."""
-    found = summed([grown(order, seed) for order in (*ORDERS, "all") for seed in (0, 1)])
-    about = {"store": "store", "embeddings": "emb.mean", "kind": f"$x^ {HOSTILE}", "group": "group", "clips": 180}
-    about |= {"tags": ["a", "b", HOSTILE], "seeds": 2, "error": 0.15, "annotators": 3, "remarks": [HOSTILE]}
-    (folder / "curve.json").write_text(json.dumps(found | about))
-    return folder / "curve.json"
-
-
-class Made:
-    """A store with a campaign, a release and a learning curve, and its page."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        rows = []
-        for number in range(COUNT):
-            path = folder / "music" / f"{number} %23#?.wav"
-            path.parent.mkdir(exist_ok=True)
-            sound(path, 200.0 + 20 * number)
-            title = HOSTILE if number % 2 else f"song {number}"
-            rows.append({"number": number, "uri": str(path), "sample_rate": RATE, "title": title, "artist": f"{HOSTILE} {number}"})
-        rows[3]["license"] = None
-        self.store = catalogue(folder, rows)
-        heard(self.store, range(COUNT))
-        self.desk = campaign(folder, self.store)
-        self.status = note(self.desk)
-        self.measured = measure(self.desk, draws=50)
-        self.agreed = agree(self.desk, dispute=0.04)  # so that some clips are disputed
-        (folder / "release.toml").write_text(RELEASE)
-        self.release = release(self.store, load(folder / "release.toml"), folder / "out", folder / "release.toml")
-        self.curve = curve_file(folder)
-        self.page = folder / "page.html"
-        write_report(self.store, self.page, 2, [self.curve], [self.release.folder])
-        self.html = self.page.read_text()
-
-    def section(self, name: str) -> str:
-        found = re.search(rf'<section id="{name}".*?</section>', self.html, re.DOTALL)
-        assert found, name
-        return found[0]
-
-
-def sound(path: Path, frequency: float) -> None:
-    """Two clips' worth of a tone."""
-    time = np.arange(int(2 * SECONDS * RATE)) / RATE
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes((0.3 * np.sin(2 * np.pi * frequency * time) * 32767).astype("<i2").tobytes())
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(tmp_path_factory.mktemp("sections"))
-
-
-def rows(html: str) -> list[list[str]]:
-    """The cells of all rows of tables, as text."""
-    found = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
-    return [[re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row)] for row in found]
-
-
-def part(html: str, title: str, level: int = 3) -> str:
-    """What stands under a heading."""
-    after = html.partition(f"<h{level}>{title}</h{level}>")[2]
-    assert after, title
-    return re.split(rf"<h[2-{level}]", after)[0]
 
 
 def test_progress_is_that_of_the_last_status(made: Made) -> None:
@@ -339,31 +172,6 @@ def test_no_name_becomes_an_element_or_an_attribute(made: Made) -> None:
     assert scripts == 1  # the page's own
 
 
-def test_a_page_without_any_of_these_has_none_of_them(tmp_path: Path) -> None:
-    store = catalogue(tmp_path, [{"number": 1}])
-    write_report(store, tmp_path / "page.html")
-    html = (tmp_path / "page.html").read_text()
-    assert re.findall(r'<section id="([^"]+)"', html) == ["collection"]
-    assert "<nav" not in html
-
-
-def test_a_campaign_says_which_commands_have_not_run_and_which_files_cannot_be_read(tmp_path: Path) -> None:
-    store = catalogue(tmp_path, [{"number": 1}])
-    folder = tmp_path / "store/campaigns/moods"
-    folder.mkdir(parents=True)
-    (folder / "tasks.json").write_text("[]")
-    (folder / "agreement.json").write_text('{"agreement": [{}]}')
-    (folder / "consensus.parquet").write_text("<script>hacked()</script>")
-    (tmp_path / "store/campaigns/keys").write_text("secret of the clip server")
-    write_report(store, tmp_path / "page.html")
-    html = (tmp_path / "page.html").read_text()
-    assert "status.json is not there yet: <code>earmark campaign status CAMPAIGN.toml --store STORE</code> makes it." in html
-    assert "agreement.json cannot be read (KeyError: &#x27;accepted&#x27;): <code>earmark agreement" in html
-    assert "annotators.json is not there yet" in html
-    assert "consensus.parquet cannot be read (" in html
-    assert "secret" not in html
-
-
 def test_what_is_no_curve_or_no_release_is_named_in_one_line(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def told(*options: str) -> str:
         assert main(["report", "--store", made.store.root, "--out", str(tmp_path / "page.html"), *options]) == 2
@@ -382,98 +190,6 @@ def test_what_is_no_curve_or_no_release_is_named_in_one_line(made: Made, tmp_pat
     shutil.copytree(made.release.folder, tmp_path / "v1")
     (tmp_path / "v1/proof.json").write_text('{"splits": [{}]}')
     assert f"not as it was released (KeyError: 'rows'); 'earmark release verify {tmp_path}/v1' says" in told("--release", f"{tmp_path}/v1")
-
-
-def test_what_a_browser_cannot_fetch_is_not_linked(tmp_path: Path) -> None:
-    (tmp_path / "a #.wav").write_text("")
-    page = tmp_path / "page.html"
-    assert stretch(link(str(tmp_path / "a #.wav"), page), 1.25, 0.5) == "a%20%23.wav#t=1.25,1.75"
-    assert link("https://example.org/a.mp3", page) == "https://example.org/a.mp3"
-    for uri in (str(tmp_path / "gone.wav"), "s3://bucket/a.wav", "javascript:hacked()"):
-        assert stretch(link(uri, page), 0.0, 1.0) == ""
-
-
-def test_two_hundred_people_five_hundred_tags_and_thirty_campaigns_make_no_large_page(tmp_path: Path) -> None:
-    store = catalogue(tmp_path, [{"number": 1}])
-    tags = [f"tag {number}" for number in range(500)]
-    rate = {"share": 0.8, "low": 0.7, "high": 0.9, "of": 50}
-    quality = [
-        {"annotator": f"person {number}", "answers": 50, "basis": "others", "sensitivity": rate, "specificity": rate, "precision": None}
-        | {"drift": None, "seconds": 5.0, "facts": ["says little"]}
-        for number in range(200)
-    ]
-    score = {"question": "mood", "measure": "alpha", "score": 0.5, "low": 0.4, "high": 0.6, "clips": 9, "annotators": 3}
-    score |= {"why": "", "accepted": False, "detail": {}}
-    found = {"method": "majority", "clips": 100_000, "answers": 300_000, "disputed": 9, "counts": dict.fromkeys(tags, 5), "remarks": []}
-    found |= {"annotators": quality, "confusion": {one: dict.fromkeys(tags, 0.002) for one in tags}}
-    person = {"answers": 9, "skips": 0, "lead_time_s": None, "accepted": None, "edited_by_others": 0, "deleted": 0}
-    status = dict.fromkeys(("done", "in_progress", "skipped", "open", "disputed", "answers", "skips", "wanted", "strangers"), 1)
-    status |= {
-        "clips": 100_000,
-        "per_hour": None,
-        "newest": None,
-        "expected_end": None,
-        "title": "Large",
-        "problems": [],
-        "problems_in_all": 0,
-    }
-    written = {
-        "status.json": status | {"annotators": [{**person, "author": f"person {number}"} for number in range(200)]},
-        "agreement.json": {
-            "agreement": [{**score, "value": tag} for tag in tags],
-            "confusion": {"mood": [[one, other, 1.0] for at, one in enumerate(tags) for other in tags[at:]]},
-            "meanings": {},
-            "draws": 10,
-            "seed": 0,
-        },
-        "annotators.json": {"questions": {"mood": found}},
-    }
-    for number in range(30):
-        folder = tmp_path / f"store/campaigns/c{number:02}"
-        folder.mkdir(parents=True)
-        for name, content in written.items() if number == 0 else [("tasks.json", [])]:
-            (folder / name).write_text(json.dumps(content))
-    write_report(store, tmp_path / "page.html")
-    html = (tmp_path / "page.html").read_text()
-    assert len(html) < 300_000
-    for line in (
-        "160 people who answered less are not shown",
-        "460 higher scores are in agreement.json",
-        "486 values that are confused less are in agreement.json",
-        "486 rarer values are in annotators.json",
-        "185 people, who hear better or cannot be judged, are in annotators.json",
-        "18 are not shown: c12, c13",
-    ):
-        assert line in html
-
-
-def test_a_score_without_an_interval_is_shown_without_one_and_one_without_a_score_with_its_reason(tmp_path: Path) -> None:
-    store = catalogue(tmp_path, [{"number": 1}])
-    folder = tmp_path / "store/campaigns/moods"
-    folder.mkdir(parents=True)
-    plain = {
-        "question": "beats",
-        "value": "",
-        "clips": 2,
-        "answers": 4,
-        "annotators": 2,
-        "accepted": False,
-        "detail": {"pairs": 3, "octave": 2},
-    }
-    said = [
-        {**plain, "measure": "alpha", "score": -0.25, "low": None, "high": None, "why": "no interval: 2 clips"},
-        {**plain, "measure": "start deviation", "score": 0.031, "low": 0.02, "high": 0.04, "why": ""},
-        {**plain, "measure": "Cohen's kappa", "score": None, "low": None, "high": None, "why": "all answers are one person's"},
-        {**plain, "measure": "exact", "score": 0.9, "low": 0.8, "high": 1.0, "why": "", "accepted": True},
-    ]
-    (folder / "agreement.json").write_text(json.dumps({"agreement": said, "confusion": {}, "meanings": {}, "draws": 10, "seed": 0}))
-    write_report(store, tmp_path / "page.html")
-    html = (tmp_path / "page.html").read_text()
-    shown = rows(part(html, "Agreement"))
-    assert ["beats", "", "-0.25", "alpha; 2 clips, 2 people; octave 2; no interval: 2 clips"] in shown
-    assert ["beats", "start deviation", "0.031 s", "0.020 … 0.040", "2"] in shown
-    assert "beats, Cohen&#x27;s kappa: all answers are one person&#x27;s" in html
-    assert rows(part(html, "Agreement with answers that merely accepted a pre-annotation"))[1][2] == "0.90 0.80 … 1.00"
 
 
 @pytest.fixture(scope="module")

@@ -203,3 +203,41 @@ def test_the_latest_run_is_the_latest_even_if_the_clock_was_set_back(tmp_path: P
     set_back(monkeypatch, 5)
     store.remember({}, {"logmel": "second"})
     assert store.current() == {"logmel": "second"}
+
+
+def test_nothing_is_made_where_a_store_was(tmp_path: Path) -> None:
+    place, disk = tmp_path / "place", tmp_path / "disk"
+    seen = Store(place)
+    seen.publish("tracks", "a", ROWS)
+    place.rename(disk)
+    place.mkdir()  # as where a disk was mounted
+    for store in (seen, Store(place, founded=True)):
+        for write in (lambda store=store: store.publish("logmel", "a", ROWS, "v"), lambda store=store: store.put("runs/a.json", b"{}")):
+            with pytest.raises(StoreError, match="no longer there"):
+                write()
+        with pytest.raises(StoreError, match="no longer there"):
+            store.reject([{"uri": "a", "error": "unreadable"}])
+    assert not list(place.iterdir())
+
+
+def test_a_store_that_goes_away_at_the_worst_moment_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, disk = tmp_path / "place", tmp_path / "disk"
+    store = Store(place)
+    store.publish("tracks", "a", ROWS)
+    mkdir = os.mkdir
+
+    def late(*words: object, **more: object) -> None:
+        if not disk.exists():
+            place.rename(disk)
+            mkdir(place)
+        mkdir(*words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "mkdir", late)
+    with pytest.raises(StoreError):
+        store.publish("logmel", "a", ROWS, "v")
+    assert not list(place.iterdir())
+    assert not list((disk / "logmel" / "v").iterdir())
+    place.rmdir()
+    disk.rename(place)
+    store.publish("logmel", "a", ROWS, "v")
+    assert store.names("logmel", "v") == ["a"]

@@ -13,8 +13,9 @@ import pytest
 
 from annotation.campaign import Campaign, Overlap, Predictions
 from annotation.interface import interface
-from annotation.label_studio import Project, Studio
 from annotation.question import Question
+from annotation.records import Project
+from annotation.studio import Studio
 from annotation.sync import Applied, Conflict, apply, plan
 from annotation.task import Task, campaign_line
 from annotation.wanted import Wanted, columns
@@ -208,7 +209,7 @@ def test_empty_copies_go_and_copies_that_people_worked_on_stay(server: Studio, n
     copies = server.import_tasks(project.id, [{"data": dict(each.data)} for each in (first, first, second, third)])
     server.annotate(copies[1], chosen("calm"))
     server.annotate(second.id, [], was_cancelled=True)
-    server._write("POST", f"api/tasks/{copies[2]}/drafts", "beginning", {"result": chosen("sad"), "lead_time": 1})
+    server._door.write("POST", f"api/tasks/{copies[2]}/drafts", "beginning", {"result": chosen("sad"), "lead_time": 1})
     done = apply(server, want)
     assert {each.id for each in server.index(project.id)} == {copies[1], second.id, copies[2], third.id}
     assert done.done == {"copies of tasks removed": 3}
@@ -247,7 +248,7 @@ def test_a_choice_that_answers_have_cannot_be_taken_away(server: Studio, name: s
     more = wanted(campaign(name, ("calm", "sad", "angry")), tasks(3))
     assert apply(server, more).done == {"settings changed": 1}
     assert 'value="angry"' in server.read_project(project.id).label_config
-    server._write("POST", f"api/tasks/{second.id}/drafts", "beginning", {"result": chosen("angry"), "lead_time": 1})
+    server._door.write("POST", f"api/tasks/{second.id}/drafts", "beginning", {"result": chosen("angry"), "lead_time": 1})
     with pytest.raises(Conflict, match=f"task {second.id} .*draft .*mood angry"):
         apply(server, wanted(campaign(name), tasks(3)))
 
@@ -293,7 +294,7 @@ def test_two_applies_at_once_leave_one_project_one_task_and_one_prediction_for_e
 
     def work() -> None:
         try:
-            ended.append(apply(Studio(server.url, server._token, 20, 0.02), want))
+            ended.append(apply(Studio(server.url, studio.token, 20, 0.02), want))
         except Exception as error:  # noqa: BLE001 - looked at below
             ended.append(error)
 

@@ -196,7 +196,7 @@ def test_a_full_temporary_folder_is_not_the_files_fault(monkeypatch: pytest.Monk
 
     from fsspec.implementations.memory import MemoryFileSystem
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(MemoryFileSystem, "get_file", full)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from annotation.label_studio import Studio
+from annotation.studio import Studio
 from pipelines.campaigns.cli import CHANGES
 from tests.collection import ROOT, command, earmark, ran, tones
 from tests.studio import RunningStudio

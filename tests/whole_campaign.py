@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from annotation.label_studio import Studio
 from annotation.labels import Label, from_rows
 from annotation.results import to_result
 from annotation.revisions import current
+from annotation.studio import Studio
 from annotation.task import campaign_line
 from pipelines.campaigns.desk import Desk, open_desk
 from pipelines.store import Store

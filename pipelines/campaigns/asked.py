@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from annotation import foreign
 from annotation.labels import Label, overlaps
 from annotation.revisions import current
 from annotation.task import Task, digest, ext_id
@@ -128,8 +129,8 @@ def _listed(desk: Desk, found: Sequence[Excerpt]) -> list[Excerpt]:
     """Those that the file clips.ids lists."""
     file = desk.file.parent / desk.campaign.clips.ids
     try:
-        listed = dict.fromkeys(filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines())))
-    except (OSError, UnicodeDecodeError) as error:
+        listed = dict.fromkeys(filter(None, map(str.strip, foreign.text(file).splitlines())))
+    except (OSError, ValueError) as error:
         raise StoreError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); it lists clips, one a line") from None
     there = {key(each.clip_id, each.view_id): each for each in found}
     if missing := [name for name in listed if name not in there]:

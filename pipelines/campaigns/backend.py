@@ -119,7 +119,9 @@ def server(desk: Desk, host: str = "127.0.0.1", port: int = 9090, wake: Callable
     """
     import uvicorn
 
-    config = uvicorn.Config(app(desk, wake), host=host, port=port, access_log=False, log_level="warning", server_header=False)
+    config = uvicorn.Config(
+        app(desk, wake), host=host, port=port, access_log=False, log_level="warning", use_colors=False, server_header=False
+    )
     return uvicorn.Server(config)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pipelines.terminal import show, tell
+
 if TYPE_CHECKING:
-    from annotation.label_studio import Studio
+    from annotation.studio import Studio
     from annotation.sync import Wanted
     from pipelines.campaigns.desk import Desk
 
@@ -25,16 +25,16 @@ def add_commands(commands: Any, add: Any) -> None:
     campaign = commands.add_parser("campaign", help="ask people, on Label Studio").add_subparsers(required=True, metavar="COMMAND")
     serve = add(campaign, "serve", _serve, "run Label Studio on a PostgreSQL of its own")
     serve.add_argument("--host", default="127.0.0.1", help="where it listens (%(default)s)")
-    serve.add_argument("--port", type=int, default=8080, help="(%(default)s)")
+    serve.add_argument("--port", type=int, default=8080, help="at which it listens (%(default)s)")
     serve.add_argument("--public-url", default="", help="how browsers reach it, if that is different")
     serve.add_argument("--database", default="", help="postgresql://… of a server that runs already")
     serve.add_argument("--single-annotator", action="store_true", help="SQLite: for one person alone")
     invite = add(campaign, "invite", _invite, "make accounts for annotators")
-    invite.add_argument("email", nargs="+", metavar="EMAIL")
+    invite.add_argument("email", nargs="+", metavar="EMAIL", help="of each person; who has an account keeps it")
     invite.add_argument("--passwords", default="", metavar="FILE", help="where they are written; annotators.tsv beside the token if absent")
     clips = add(campaign, "clips", _clips, "serve the clips to browsers, by signed links")
     clips.add_argument("--host", default="127.0.0.1", help="where it listens (%(default)s)")
-    clips.add_argument("--port", type=int, default=8090, help="(%(default)s)")
+    clips.add_argument("--port", type=int, default=8090, help="at which it listens (%(default)s)")
     clips.add_argument("--store", required=True, help="folder of the store")
     plan = add(campaign, "plan", _plan, f"say what an apply would do; ends with {CHANGES} if that is anything")
     apply = add(campaign, "apply", _apply, "do it; a second time does nothing")
@@ -49,22 +49,24 @@ def add_commands(commands: Any, add: Any) -> None:
     preflight.add_argument("--sample", type=int, default=20, help="clips that are fetched (%(default)s)")
     backend = add(campaign, "backend", _backend, "answer Label Studio's requests for predictions on the fly")
     backend.add_argument("--host", default="127.0.0.1", help="where it listens (%(default)s)")
-    backend.add_argument("--port", type=int, default=9090, help="(%(default)s)")
+    backend.add_argument("--port", type=int, default=9090, help="at which it listens (%(default)s)")
     for command in (plan, apply, pull, status, preflight, backend):
-        command.add_argument("file", metavar="CAMPAIGN.toml")
+        command.add_argument("file", metavar="CAMPAIGN.toml", help="the campaign: questions, clips, how many people hear each")
         command.add_argument("--store", required=True, help="folder of the store")
     for command in (serve, invite, plan, apply, pull, preflight):
         command.add_argument("--data", default="studio", metavar="DIR", help="folder of `campaign serve` (%(default)s)")
     for command in (invite, plan, apply, pull, preflight):
-        command.add_argument("--url", default="", help="of another Label Studio, with --token-file")
-        command.add_argument("--token-file", default="", metavar="FILE")
+        command.add_argument("--url", default="", help="of another Label Studio than that in --data; with --token-file")
+        command.add_argument(
+            "--token-file", default="", metavar="FILE", help="with --url: a file that holds a token, from 'Account & Settings'"
+        )
 
 
 def _serve(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.studio.server import MISTAKES, serve
 
     with _told(*MISTAKES):
-        serve(Path(options.data), options.host, options.port, options.public_url, options.database, options.single_annotator, _tell)
+        serve(Path(options.data), options.host, options.port, options.public_url, options.database, options.single_annotator, tell)
     return 0
 
 
@@ -80,7 +82,7 @@ def _invite(options: argparse.Namespace, result: IO[str]) -> int:
         door = url if options.url else entrance(Path(options.data)) or url
     new = [each.email for each in accounts if each.new]
     text = f"{len(new)} accounts made, {len(accounts) - len(new)} were there; passwords are in {file}; people sign in at {door}"
-    _show(result, options.json, {"new": new, "accounts": len(accounts), "passwords": str(file), "url": door}, text)
+    show(result, options.json, {"new": new, "accounts": len(accounts), "passwords": str(file), "url": door}, text)
     return 0
 
 
@@ -96,7 +98,7 @@ def _clips(options: argparse.Namespace, result: IO[str]) -> int:
         raise ValueError(f"{store.root}: a bucket serves its clips itself, by the links that apply signs; this is for stores in folders")
     keys = Keys(Path(store.folder("campaigns")) / "keys")
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    _tell(f"clips of {options.store} are at http://{options.host}:{options.port}; Ctrl-C stops it")
+    tell(f"clips of {options.store} are at http://{options.host}:{options.port}; Ctrl-C stops it")
     server(store.folder("clips"), keys, options.host, options.port).run()
     return 0
 
@@ -115,7 +117,7 @@ def _plan(options: argparse.Namespace, result: IO[str]) -> int:
         "refused": made.refused,
         "left": made.left,
     }
-    _show(result, options.json, facts, str(made))
+    show(result, options.json, facts, str(made))
     return 1 if made.refused else CHANGES if made.changes else 0
 
 
@@ -124,10 +126,10 @@ def _apply(options: argparse.Namespace, result: IO[str]) -> int:
 
     desk, wanted = _wanted(options)
     with desk.mirror.lock("apply"):
-        done = apply(_studio(options), wanted, _tell)
+        done = apply(_studio(options), wanted, tell)
         desk.remember_project(done.project.key, done.project.title)
     facts = {"project": done.project.id, "done": dict(done.done), "lost": done.lost, "left": done.left}
-    _show(result, options.json, facts, str(done))
+    show(result, options.json, facts, str(done))
     return 0
 
 
@@ -135,6 +137,7 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
     import threading
 
     from annotation.pull import watch
+    from pipelines.part import StoreError
 
     desk, studio = _desk(options), _studio(options)
     if not options.watch:
@@ -145,8 +148,8 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
         try:
             _pulled(desk, studio, options.full, options.json, result)
             result.flush()
-        except ValueError as error:  # the server is away, or another pull is at work: the next one makes up for it
-            _tell(str(error))
+        except (ValueError, StoreError) as error:  # server or store are away, or another pull is at work: the next one makes up for it
+            tell(str(error))
 
     wake = threading.Event()
     if options.listen:
@@ -160,17 +163,18 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
 def _pulled(desk: Desk, studio: Studio, full: bool, machine: bool, result: IO[str]) -> None:
     from pipelines.campaigns.home import bring, note
 
+    desk.store.present()  # answers that are kept where its disk was mounted would be hidden when it comes back
     pulled, new = bring(desk, studio, full)
     if pulled.full:
         note(desk)  # of all answers, which such a pull goes through anyway; the others are to be quick
-    _show(result, machine, {**asdict(pulled), "labels": new}, f"{pulled}\n{new} new rows in the labels of {desk.store.root}")
+    show(result, machine, {**asdict(pulled), "labels": new}, f"{pulled}\n{new} new rows in the labels of {desk.store.root}")
 
 
 def _status(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.campaigns.home import note
 
     found = note(_desk(options))
-    _show(result, options.json, asdict(found), str(found))
+    show(result, options.json, asdict(found), str(found))
     return 0
 
 
@@ -183,7 +187,7 @@ def _preflight(options: argparse.Namespace, result: IO[str]) -> int:
     found = preflight(wanted.tasks, desk.campaign, url, options.sample, lambda task: given.get(task.ext_id, []))
     lines = [f"{found.heard} of {found.tasks} clips were heard as a browser would"]
     lines += [f"  ! {each}" for each in found.failures] + [f"  ~ {each}" for each in found.warnings]
-    _show(result, options.json, asdict(found), "\n".join(lines))
+    show(result, options.json, asdict(found), "\n".join(lines))
     return 1 if found.failures else 0
 
 
@@ -191,7 +195,7 @@ def _backend(options: argparse.Namespace, result: IO[str]) -> int:
     from pipelines.campaigns.backend import server
 
     desk = _desk(options)
-    _tell(f"predictions for {desk.campaign.name} are at http://{options.host}:{options.port}; Ctrl-C stops it")
+    tell(f"predictions for {desk.campaign.name} are at http://{options.host}:{options.port}; Ctrl-C stops it")
     server(desk, options.host, options.port).run()
     return 0
 
@@ -212,12 +216,12 @@ def _wanted(options: argparse.Namespace) -> tuple[Desk, Wanted]:
     with bar("cutting clips", "clips") as advance:
         found, broken = wanted(desk, getattr(options, "recreate", False), advance)
     for each in broken:
-        _tell(str(each))
+        tell(str(each))
     return desk, found
 
 
 def _studio(options: argparse.Namespace) -> Studio:
-    from annotation.label_studio import Studio
+    from annotation.studio import Studio
 
     return Studio(*_address(options), patience=15.0)
 
@@ -247,11 +251,3 @@ def _told(*mistakes: type[Exception]) -> Iterator[None]:
         yield
     except mistakes as error:
         raise ValueError(str(error)) from error
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _show(result: IO[str], machine: bool, facts: Any, text: str) -> None:
-    print(json.dumps(facts, default=str) if machine else text, file=result)

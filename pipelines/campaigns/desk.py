@@ -6,16 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 
+from annotation import foreign
 from annotation.campaign import Campaign
 from annotation.mirror import Mark, Mirror
+from annotation.shape import unlike
 from annotation.task import Task
 from pipelines.clips.links import Keys
-from pipelines.part import publish
+from pipelines.part import StoreError, publish
 from pipelines.places import load_toml
 from pipelines.store import Store
+
+_TASK = {"ext_id": str, "track_id": str, "clip_id": str, "start": float, "seconds": float, "audio": str}
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,11 @@ class Desk:
 
     def known(self) -> list[Task]:
         """Every clip that was ever asked about, in the order of their names."""
+        rows = self._said(self.folder / "tasks.json", [_TASK]) or []
         try:
-            return [Task(**row) for row in json.loads((self.folder / "tasks.json").read_text())]
-        except FileNotFoundError:
-            return []
+            return [Task(**row) for row in rows]
+        except TypeError as error:  # a member more
+            raise StoreError(f"{self.folder}/tasks.json: {error}; move it away, and apply the campaign again") from None
 
     def remember(self, tasks: Sequence[Task]) -> None:
         """Keep what tasks stand for: answers to a clip that has left the campaign still find their recording."""
@@ -85,10 +91,7 @@ class Desk:
 
     def softer(self) -> dict[str, float]:
         """By how many dB clips of the store, by clip_id or view_id, are softer than their recordings, as they would clip."""
-        try:
-            return dict(json.loads((self.folder.parent / "softer.json").read_text()))
-        except FileNotFoundError:
-            return {}
+        return dict(self._said(self.folder.parent / "softer.json", _numbers) or {})
 
     def remember_softer(self, clips: Mapping[str, float]) -> None:
         """Keep it: only who cuts a clip knows."""
@@ -113,15 +116,23 @@ class Desk:
 
     def more(self) -> dict[str, int]:
         """By ext_id, how many people are to hear a clip whose answers `earmark queue` found in dispute."""
-        try:
-            found: dict[str, int] = json.loads((self.folder / "more.json").read_text())
-        except FileNotFoundError:
-            return {}
-        return found
+        return dict(self._said(self.folder / "more.json", _numbers) or {})
 
     def remember_more(self, more: Mapping[str, int]) -> None:
         """Keep it, so that plans know of it."""
         self.keep("more.json", json.dumps(dict(sorted(more.items()))))
+
+    def _said(self, file: Path, shape: Any) -> Any:
+        """What a file of ours says, None where there is none: stores come from others too."""
+        try:
+            said = foreign.document(file)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{file}: cannot be read ({error}); move it away, and apply the campaign again") from error
+        if wrong := unlike(said, shape, "what it says"):
+            raise StoreError(f"{file}: {wrong}; move it away, and apply the campaign again")
+        return said
 
     def keep(self, name: str, content: str | bytes) -> None:
         """Write a file of the campaign's folder, whole.
@@ -130,6 +141,12 @@ class Desk:
             StoreError: the folder cannot be written.
         """
         publish(pafs.LocalFileSystem(), str(self.folder / name), content.encode() if isinstance(content, str) else content)
+
+
+def _numbers(said: Any) -> None:
+    """Raises: TypeError for what is no object of numbers."""
+    if not isinstance(said, dict) or not all(isinstance(each, int | float) for each in said.values()):
+        raise TypeError("not numbers by name")
 
 
 def open_desk(file: str | Path, store: Store) -> Desk:

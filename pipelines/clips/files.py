@@ -24,7 +24,7 @@ from augment.augmentation import Unfit
 from augment.chain import Lineage
 from extractors.containers import AudioError
 from extractors.uri import open_local, printable
-from pipelines.part import StoreError, publish
+from pipelines.part import StoreError
 from pipelines.store import Store
 from pipelines.views import ResourceError, heard_again
 
@@ -185,7 +185,7 @@ class _How:
                 encoded = Path(beside, name).read_bytes()
         except (OSError, RuntimeError) as error:  # libsndfile's errors are RuntimeErrors; here that is a full disk
             raise StoreError(f"{tempfile.gettempdir()}: a clip could not be encoded there ({error}); free it or set TMPDIR") from error
-        publish(self.store.filesystem, f"{self.folder}/{name}", encoded, TYPES[self.encoding])
+        self.store.put(f"clips/{self.encoding}/{name}", encoded, TYPES[self.encoding])
         return name
 
 

@@ -84,7 +84,9 @@ def server(folder: str | Path, keys: Keys, host: str = "127.0.0.1", port: int = 
     import uvicorn
 
     # Its own access log would print signatures.
-    config = uvicorn.Config(app(folder, keys), host=host, port=port, access_log=False, log_level="warning", server_header=False)
+    config = uvicorn.Config(
+        app(folder, keys), host=host, port=port, access_log=False, log_level="warning", use_colors=False, server_header=False
+    )
     return uvicorn.Server(config)
 
 

@@ -14,14 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import pyarrow.fs as pafs
 
-from pipelines.engines.beam_pipeline import ROUND, name_of, outcome_in
+from pipelines.engines.beam_pipeline import ROUND, name_of, notes_folder, outcome_in
 from pipelines.engines.engine import Lost, Outcome
 from pipelines.part import StoreError
 from pipelines.process import ENVIRONMENT, alive
@@ -48,7 +47,7 @@ class Beam:
         self._store = Store(store)
         self._options = list(options)
         self._accelerator = accelerator
-        self._folder = f".beam/{uuid.uuid4().hex[:12]}"
+        self._folder = notes_folder(self._store)
         self._suspects: set[str] = set()
         self._child: subprocess.Popen[bytes] | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="earmark-beam-")  # Beam leaves its own behind when it is ended

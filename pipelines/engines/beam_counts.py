@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from annotation.revisions import WITHDRAWN
 from pipelines.count import COLUMNS, LABEL_COLUMNS, REJECT_COLUMNS, Counts, Named, Tally, microseconds, rank
-from pipelines.part import StoreError, publish
+from pipelines.engines.beam_pipeline import notes_folder
+from pipelines.part import StoreError
 from pipelines.store import Store
 
 Row = tuple[Any, ...]
@@ -30,7 +30,7 @@ def count(store: Store, top: int = 20, options: Sequence[str] = ()) -> Counts:
         StoreError: the pipeline did not end well.
     """
     shards = store.names("tracks")
-    folder = f".beam/{uuid.uuid4().hex[:12]}"
+    folder = notes_folder(store)
     try:
         with _quiet(), beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
             _pipeline(pipeline, store, f"{folder}/counts", top)
@@ -85,7 +85,7 @@ def _pipeline(pipeline: Any, store: Store, place: str, top: int) -> None:
         | "names of a group" >> beam.MapTuple(_in_group)
         | "most" >> beam.CombinePerKey(Most(top))
         | "all" >> beam.combiners.ToList()
-        | "leave" >> beam.Map(_leave, root, place)
+        | "leave" >> beam.Map(_leave, root, place, bool(store.names("tracks")))
     )
 
 
@@ -178,9 +178,8 @@ class Most(beam.CombineFn):  # type: ignore[misc]
         return *sums[:3], sorted(sums[3], key=rank)[: self.top]
 
 
-def _leave(found: list[tuple[tuple[str, ...], Row]], root: str, place: str) -> None:
-    store = Store(root)
-    publish(store.filesystem, store.folder(place), json.dumps(found).encode())
+def _leave(found: list[tuple[tuple[str, ...], Row]], root: str, place: str, founded: bool) -> None:
+    Store(root, founded).put(place, json.dumps(found).encode())
 
 
 def _named(said: Sequence[Any]) -> Named:

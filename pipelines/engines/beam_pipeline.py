@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,15 +18,26 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from pipelines.engines.engine import Failed, Lost, Outcome, raised
-from pipelines.part import publish
+from pipelines.part import attempt, unfinished
 from pipelines.stage import Heard, Unit
 from pipelines.store import Store
 
 COUNTED = ("tracks", "clips", "views", "seconds", "bytes")
 ROUND = "EARMARK_BEAM_ROUND"  # in the environment of the pipeline's process and of workers that it starts on this machine
+_MONTH = 30 * 86_400.0  # no pipeline of another machine is without a new round for so long
 _KINDS: dict[str, Any] = {"Heard": Heard, "Lost": Lost, "Failed": Failed}
 
 Work = tuple[Unit, bool]  # and whether it works in a process of its own, as it may have ended a worker before
+
+
+def notes_folder(store: Store) -> str:
+    """A new folder for a pipeline's notes, below the store's root; those that killed commands left are taken away."""
+    for info in store.filesystem.get_file_info(pafs.FileSelector(store.folder(".beam"), allow_not_found=True)):
+        written = info.mtime.timestamp() if info.mtime else time.time()
+        if unfinished(info.base_name, _MONTH, written):
+            with contextlib.suppress(OSError):  # somebody else does the same
+                store.filesystem.delete_dir(info.path)
+    return attempt(".beam/notes")
 
 
 def name_of(unit: Unit) -> str:
@@ -46,13 +59,13 @@ def work_on(unit: Unit, apart: bool, folder: str) -> Outcome:
     from pipelines.stage import hear
 
     keep_memory()
-    store, name = Store(unit.store), name_of(unit)
-    begun, done = (store.folder(f"{folder}/{name}.{note}") for note in ("begun", "done"))
-    before = [info.type == pafs.FileType.File for info in store.filesystem.get_file_info([begun, done])]
+    store, name = Store(unit.store, founded=True), name_of(unit)
+    begun, done = (f"{folder}/{name}.{note}" for note in ("begun", "done"))
+    before = [info.type == pafs.FileType.File for info in store.filesystem.get_file_info([*map(store.folder, (begun, done))])]
     if before[1]:
-        return outcome_in(store, done)
+        return outcome_in(store, store.folder(done))
     here = os.environ.get(ROUND) == folder  # then the driver can see whether this process lives
-    publish(store.filesystem, begun, str(os.getpid()).encode() if here else b"")
+    store.put(begun, str(os.getpid()).encode() if here else b"")
     outcome: Outcome
     if apart or before[0]:
         outcome = hear_apart(unit)
@@ -62,7 +75,7 @@ def work_on(unit: Unit, apart: bool, folder: str) -> Outcome:
                 outcome = hear(unit)
         except Exception as error:  # noqa: BLE001 - every exception is an outcome; the run reports it
             outcome = raised(error)
-    publish(store.filesystem, done, json.dumps({"outcome": type(outcome).__name__, **asdict(outcome)}).encode())
+    store.put(done, json.dumps({"outcome": type(outcome).__name__, **asdict(outcome)}).encode())
     return outcome
 
 
@@ -119,9 +132,8 @@ def _run(store: str, folder: str, work: Sequence[Work], options: Sequence[str], 
     signal.signal(signal.SIGTERM, cancel)
     result.wait_until_finish()
     counters = result.metrics().query(MetricsFilter().with_namespace("earmark"))["counters"]
-    there = Store(store)
     counted = {each.key.metric.name: each.result or 0 for each in counters}  # job servers say nothing where it is 0
-    publish(there.filesystem, there.folder(f"{folder}/counters"), json.dumps(counted).encode())
+    Store(store, founded=True).put(f"{folder}/counters", json.dumps(counted).encode())
 
 
 def main() -> None:

@@ -202,7 +202,7 @@ class _Consumer:
         # Without CUDA torch does on the CPU ("cpu:0") what is pending; without views nothing is, and NumPy is faster.
         device = unit.device if _has_cuda() else "cpu:0" if unit.recipe.augment else "cpu"
         with _guarded(unit, mark, os.cpu_count() or 1), busy("gpu"):
-            return astray(unit) or counted(write(unit, Store(unit.store), heard, batches, device))
+            return astray(unit) or counted(write(unit, Store(unit.store, founded=True), heard, batches, device))
 
 
 _consumer: Any = ray.remote(num_gpus=1, num_cpus=0, max_restarts=0)(_Consumer)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import IO, Any
+
+from pipelines.terminal import show, tell
 
 
 def add_commands(commands: Any, add: Any) -> None:
@@ -18,7 +18,7 @@ def add_commands(commands: Any, add: Any) -> None:
     head.add_argument("--question", default="", help='the campaign\'s question, whose "nothing of these" counts as an answer')
     head.add_argument("--campaign", default="", metavar="NAME", help="only what was said in it, and gold")
     head.add_argument("--authors", default="gold,consensus", help="whose word counts, the first before the next (%(default)s)")
-    head.add_argument("--kind-of-head", default="linear", choices=["linear", "svm", "mlp"], help="(%(default)s)")
+    head.add_argument("--kind-of-head", default="linear", choices=["linear", "svm", "mlp"], help="what is fitted (%(default)s)")
     head.add_argument("--exclusive", action="store_true", help="each clip has one of the tags, and no other")
     groups = "what recordings have in common that never lie in two folds; none: each by itself (%(default)s)"
     head.add_argument("--groups", default="artist,album,group", help=groups)
@@ -27,7 +27,7 @@ def add_commands(commands: Any, add: Any) -> None:
         "--precision", type=float, default=0.0, metavar="P", help="a share of what is said that is to be right; highest F1 if absent"
     )
     head.add_argument("--release", default="", metavar="DIR", help="learn from a release's split train, be judged on test too")
-    head.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    head.add_argument("--seed", type=int, default=0, help="of folds and fits (%(default)s)")
 
 
 def _train_head(options: argparse.Namespace, result: IO[str]) -> int:
@@ -78,9 +78,9 @@ def _train_head(options: argparse.Namespace, result: IO[str]) -> int:
     name = save(head, options.out)
     remarks = [*found.remarks, *made.remarks]
     for each in remarks:
-        print(each, file=sys.stderr)
+        tell(each)
     facts = {"head": options.out, "hash": name, "tags": list(head.tags), "figures": head.figures, "remarks": remarks}
-    print(json.dumps(facts) if options.json else _text(options.out, head), file=result)
+    show(result, options.json, facts, _text(options.out, head))
     return 0
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from pipelines.terminal import show, tell
 
 if TYPE_CHECKING:
     from pipelines.embeddings import Embeddings
@@ -23,7 +24,7 @@ def add_commands(commands: Any, add: Any) -> None:
     )
     queue.add_argument("--store", required=True, help="folder of the store")
     queue.add_argument("--embeddings", required=True, metavar="TABLE.COLUMN", help="one vector a clip: musicnn.max_pool_mean")
-    queue.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    queue.add_argument("--seed", type=int, default=0, help="of the head that learns, and of draws (%(default)s)")
     queue.add_argument("--question", default="", help="whose answers count; the first one that has tags if absent")
     queue.add_argument(
         "--quota",
@@ -36,8 +37,8 @@ def add_commands(commands: Any, add: Any) -> None:
     queue.add_argument("--dry-run", action="store_true", help="nothing is written or pushed")
     queue.add_argument("--no-push", action="store_true", help="queue.parquet is written, the server is left alone")
     queue.add_argument("--data", default="studio", metavar="DIR", help="folder of `campaign serve` (%(default)s)")
-    queue.add_argument("--url", default="", help="of another Label Studio, with --token-file")
-    queue.add_argument("--token-file", default="", metavar="FILE")
+    queue.add_argument("--url", default="", help="of another Label Studio than that in --data; with --token-file")
+    queue.add_argument("--token-file", default="", metavar="FILE", help="with --url: a file that holds a token, from 'Account & Settings'")
     simulation = queue.add_argument_group(SIMULATE)
     simulation.add_argument("--kind", default="", help="of label that is learnt: instrument")
     simulation.add_argument("--seeds", type=int, default=5, help="repetitions (%(default)s)")
@@ -79,19 +80,19 @@ def _queue(options: argparse.Namespace, result: IO[str]) -> int:
     ]
     lines += [f"... {found.rows.num_rows - len(lines)} more"] if found.rows.num_rows > len(lines) else []
     for remark in found.remarks:
-        print(remark, file=sys.stderr)
+        tell(remark)
     if not options.dry_run:
         if options.no_push:
             keep(desk, found)
         else:
             facts |= _push(options, desk, found, front)
             lines.append(facts["said"])
-    print(json.dumps(facts) if options.json else "\n".join(lines or ["nothing to ask: every clip has its answers"]), file=result)
+    show(result, options.json, facts, "\n".join(lines) or "nothing to ask: every clip has its answers")
     return 0
 
 
 def _push(options: argparse.Namespace, desk: Any, found: Any, front: list[str]) -> dict[str, Any]:
-    from annotation.label_studio import Studio
+    from annotation.studio import Studio
     from pipelines.campaigns.cli import _address
     from pipelines.progress import bar
     from pipelines.queue.push import push
@@ -129,7 +130,7 @@ def _simulate(options: argparse.Namespace, result: IO[str]) -> int:
         raise ValueError(f"{options.store}: no known labels of kind {options.kind!r}; add some with 'earmark labels add'")
     given, remarks = problem(clips.vectors, gold.values, gold.tags, _groups(store, clips, options.group))
     for remark in remarks:
-        print(remark, file=sys.stderr)
+        tell(remark)
     with bar("simulating", "curves") as advance:
         curves = list(simulate(given, options.seeds, options.error, options.annotators, options.budget, advance))
     found = summed(curves) | {
@@ -149,7 +150,7 @@ def _simulate(options: argparse.Namespace, result: IO[str]) -> int:
     written |= {options.plot: drawn(found, title)} if options.plot else {}
     for file, content in written.items():
         publish(Store(Path(file).absolute().parent).filesystem, str(Path(file).absolute()), content)
-    print(json.dumps(found) if options.json else told(found), file=result)
+    show(result, options.json, found, told(found))
     return 0
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotation.label_studio import Indexed, Studio, StudioError, Unknown
-from annotation.outcome import Gone
+from annotation.outcome import Gone, StudioError, Unknown
+from annotation.records import Indexed
+from annotation.studio import Studio
 
 COLUMN = "queue"  # of a task's data; text, since PostgreSQL sorts it as such
 ORDER = f"tasks:data.{COLUMN}"

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pipelines.terminal import show
+
 if TYPE_CHECKING:
     from pipelines.release.build import Made
 
@@ -56,7 +58,7 @@ def _release(options: argparse.Namespace, result: IO[str]) -> int:
     spec = load(word, [each.strip() for each in options.allow.split(",") if each.strip()])
     with bar("releasing", "rows") as advance:
         made = release(Store(options.store), spec, Path(options.out), Path(word), advance)
-    _show(result, options.json, _facts(made), _text(made))
+    show(result, options.json, _facts(made), _text(made))
     return 0
 
 
@@ -66,7 +68,7 @@ def _diff(folders: list[str], options: argparse.Namespace, result: IO[str]) -> i
     if len(folders) != 2:
         raise ValueError("release diff: name two versions, as in 'earmark release diff DIR/NAME/v1 DIR/NAME/v2'")
     found = diff(Path(folders[0]), Path(folders[1]))
-    _show(result, options.json, found.facts(), str(found))
+    show(result, options.json, found.facts(), str(found))
     return 0
 
 
@@ -76,7 +78,7 @@ def _export(folders: list[str], options: argparse.Namespace, result: IO[str]) ->
     from pipelines.release.export import export
 
     facts = export(Path(folders[0]), options.to, Path(options.out))
-    _show(result, options.json, facts, str(facts.get("text", "")) or f"{options.to}: {options.out}")
+    show(result, options.json, facts, str(facts.get("text", "")) or f"{options.to}: {options.out}")
     return 0
 
 
@@ -85,7 +87,7 @@ def _verify(folders: list[str], options: argparse.Namespace, result: IO[str]) ->
 
     wrong = [f"{folder}/{line}" for folder in folders for line in verify(folder)]
     files = sum(len(read_manifest(folder)["files"]) for folder in folders)
-    _show(result, options.json, {"files": files, "wrong": wrong}, "\n".join(wrong) or f"{files} files are as they were released")
+    show(result, options.json, {"files": files, "wrong": wrong}, "\n".join(wrong) or f"{files} files are as they were released")
     return 1 if wrong else 0
 
 
@@ -151,7 +153,3 @@ def _text(made: Made) -> str:
         near = " and ".join(f"{each['uri'].rpartition('/')[2]} at {each['start']:g} s ({each['split']})" for each in (pair["a"], pair["b"]))
         lines.append(f"nearest across splits: cosine {pair['cosine']:.4f}: {near}")
     return "\n".join(lines)
-
-
-def _show(result: IO[str], machine: bool, facts: Any, text: str) -> None:
-    print(json.dumps(facts, default=str) if machine else text, file=result)

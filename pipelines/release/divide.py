@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from annotation import foreign
 from pipelines.part import StoreError
 from pipelines.release.check import mistake
 from pipelines.release.closure import Closure
@@ -125,15 +126,14 @@ def _stated(spec: Release, file: Path | None, catalogue: pa.Table) -> NDArray[np
 
 def _listed(path: Path, catalogue: pa.Table, names: tuple[str, ...]) -> NDArray[np.int64]:
     import pyarrow.csv as pacsv
-    import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else pacsv.read_csv(path)
-    except (OSError, pa.ArrowException) as error:
+        table = foreign.parquet(path) if path.suffix == ".parquet" else pacsv.read_csv(foreign.regular(path))
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from error
     key = next((name for name in ("track_id", "uri") if name in table.column_names), "")
     if not key or "split" not in table.column_names:
-        raise StoreError(f"{path}: needs the columns track_id or uri, and split; there are {', '.join(table.column_names)}")
+        raise StoreError(f"{path}: needs the columns track_id or uri, and split; there are {foreign.named(table.column_names)}")
     said = [str(each) for each in table.column("split").to_pylist()]
     if strange := sorted(set(said) - set(names)):
         raise StoreError(f"{path}: split {strange[0]!r} has no share; there are {', '.join(names)}")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from annotation import foreign
 from extractors.uri import printable
 from pipelines.part import StoreError, attempt
 
@@ -45,7 +46,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        said: dict[str, Any] = foreign.document(path)
         form = int(said["format"])
         paths = [*said["files"], *(shard for each in said["splits"].values() for shard in each["shards"])]
         strange = [each for each in said["files"].values() if not isinstance(each["bytes"], int) or not isinstance(each["sha256"], str)]
@@ -61,6 +62,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise StoreError(f"{path}: not a manifest that earmark wrote (a file of {strange[0]!r})")
     root = Path(folder).resolve()
     for each in paths:
+        if not isinstance(each, str) or "\0" in each:
+            raise StoreError(f"{path}: not a manifest that earmark wrote (a file called {each!r})")
         if Path(each).is_absolute() or ".." in Path(each).parts or not (root / each).resolve().is_relative_to(root):
             raise StoreError(f"{folder}: its manifest names {each!r}, which lies outside of it; this is no release to open")
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,6 +149,12 @@ def strictest(licences: Sequence[Licence]) -> Licence:
     return max(licences, key=lambda each: each.strictness, default=Licence(UNKNOWN))
 
 
+# Spreadsheets run what begins like this and calls something, as =HYPERLINK(…) or +cmd|'…'!A0, when somebody opens the list. Their custom
+# is an apostrophe in front. Names that only begin so ("=", "+44", "-", "@home") stay as a licence wants them named: to the letter. The
+# Parquet files of a release, which programs read, hold every name as it is.
+_FORMULA = re.compile(r"^(?=[=+@-][^\t]*[(!|])")
+
+
 def attribution(draft: Draft) -> str:
     """Tab-separated: everybody whose sound is in a release, and what was done to it."""
     guests = np.unique(draft.others.track[np.isin(draft.others.row, draft.kept)])
@@ -175,4 +182,4 @@ def attribution(draft: Draft) -> str:
 
 
 def _row(*cells: str | None) -> str:
-    return "\t".join(" ".join(printable(cell or "").split()) for cell in cells)
+    return "\t".join(_FORMULA.sub("'", " ".join(printable(cell or "").split())) for cell in cells)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotation import foreign
 from pipelines.report.agreement import agreement, confusion
 from pipelines.report.charts import bars, grid, listed, more, section
 from pipelines.report.consensus import consensus, disputes, people
@@ -61,7 +61,7 @@ def _campaign(store: Store, folder: Path, number: int, link: Callable[[str], str
 def _part(folder: Path, name: str, draw: Callable[[Any], str], missing: list[str]) -> str:
     """What one file tells; one that is not there, or not ours, is told of at the end."""
     try:
-        return draw(json.loads((folder / name).read_text(encoding="utf-8")))
+        return draw(foreign.document(folder / name))
     except FileNotFoundError:
         what = "is not there yet"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -73,7 +73,7 @@ def _part(folder: Path, name: str, draw: Callable[[Any], str], missing: list[str
 
 def _title(folder: Path) -> str:
     try:
-        return str(json.loads((folder / "status.json").read_text(encoding="utf-8"))["title"])
+        return str(foreign.document(folder / "status.json")["title"])
     except (OSError, ValueError, LookupError, TypeError):
         return folder.name
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotation import foreign
 from pipelines.report.charts import bars, intervals, listed, matrix, more
 from pipelines.report.links import stretch
 from pipelines.report.markup import text
@@ -125,10 +126,10 @@ def _worst(found: Any) -> list[dict[str, Any]]:
 def _places(folder: Path, keys: set[str]) -> dict[str, dict[str, Any]]:
     """Where clips lie in their recordings, as far as the campaign knows."""
     try:
-        tasks = json.loads((folder / "tasks.json").read_text(encoding="utf-8"))
+        tasks = foreign.document(folder / "tasks.json")
         named = ((f"{each['clip_id']}/{each['view_id']}" if each.get("view_id") else each["clip_id"], each) for each in tasks)
-        return {name: each for name, each in named if name in keys}
-    except (OSError, ValueError, LookupError, TypeError):
+        return {name: each for name, each in named if name in keys and all(math.isfinite(each[key]) for key in ("start", "seconds"))}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return {}
 
 

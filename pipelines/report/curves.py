@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotation import foreign
 from extractors.uri import printable
 from pipelines.part import StoreError
 from pipelines.report.charts import grid, listed, more, section
@@ -27,7 +27,7 @@ def curve(file: Path, number: int) -> str:
         StoreError: the file cannot be read, or is none of these.
     """
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = foreign.document(file)
     except (OSError, ValueError) as error:
         raise StoreError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     try:

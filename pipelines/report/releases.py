@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotation import foreign
 from pipelines.part import StoreError
 from pipelines.report.charts import bars, grid, more, section
 from pipelines.report.links import stretch
@@ -35,7 +35,7 @@ def release(folder: Path, number: int, link: Callable[[str], str]) -> str:
 
     manifest = read_manifest(folder)
     try:
-        proof = json.loads((folder / "proof.json").read_text(encoding="utf-8"))
+        proof = foreign.document(folder / "proof.json")
         return _section(folder, manifest, proof, number, link)
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         way_out = f"'earmark release verify {folder}' says what differs"

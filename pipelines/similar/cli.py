@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from typing import IO, Any
+
+from pipelines.terminal import show
 
 
 def add_commands(commands: Any, add: Any) -> None:
@@ -32,7 +33,7 @@ def _similar(options: argparse.Namespace, result: IO[str]) -> int:
     lines += [f"  {each.cosine:.3f}  {each.track_id}  {each.uri}  at {each.there:.1f} s as here at {each.here:.1f} s" for each in found]
     if not found:
         lines.append("  no other recording is in that table")
-    _show(result, options.json, {"track_id": track, "uri": uri, "similar": [asdict(each) for each in found]}, lines)
+    show(result, options.json, {"track_id": track, "uri": uri, "similar": [asdict(each) for each in found]}, _printable(lines))
     return 0
 
 
@@ -46,7 +47,7 @@ def _duplicates(options: argparse.Namespace, result: IO[str]) -> int:
         raise ValueError(f"--near: {options.near} is no cosine above 0; 0.98 is usual")
     with bar("comparing", "shards") as advance:
         found = search(Store(options.store), embedding, options.near, advance)
-    _show(result, options.json, facts(found), str(found).splitlines())
+    show(result, options.json, facts(found), _printable(str(found).splitlines()))
     return 0
 
 
@@ -62,10 +63,6 @@ def _embedding(text: str) -> tuple[str, str]:
     return table, column
 
 
-def _show(result: IO[str], machine: bool, facts: Any, lines: list[str]) -> None:
+def _printable(lines: list[str]) -> str:
     # A file's name may hold anything, a line break too: it must not end the line.
-    print(json.dumps(facts, default=str) if machine else "\n".join(map(_printable, lines)), file=result)
-
-
-def _printable(line: str) -> str:
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
+    return "\n".join("".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line) for line in lines)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from extractors.fingerprint import HASH_BITS, Fingerprint
-from pipelines.part import PartWriter, StoreError
+from pipelines.part import StoreError
 from pipelines.store import Store
 from pipelines.versions import versions
 
@@ -153,10 +153,9 @@ def _write(store: Store, found: Source, shards: list[str], heard: list[Heard]) -
             pa.DictionaryArray.from_arrays(codes, names).cast(pa.string()) if len(mine) else pa.array([], pa.string()),
             pa.array((mine & (1 << FRAME_BITS) - 1).astype(np.int32)),
         ]
-        path = f"{store.folder(TABLE, found.variant)}/{prefix:x}-{group}.parquet"
         said = footer if prefix else footer | {"lengths": frames_of}
         schema = SCHEMA.with_metadata({"earmark": json.dumps(said, sort_keys=True)})
-        with PartWriter(store.filesystem, path, schema, ROW_GROUP_BYTES) as part:
+        with store.writer(TABLE, f"{prefix:x}-{group}", schema, found.variant, ROW_GROUP_BYTES) as part:
             part.append(pa.Table.from_arrays(columns, schema=schema))
             part.publish(len(mine))
 

@@ -94,6 +94,8 @@ class Studio:
                 raise StudioError(f"--host {self.host} lets other machines in; --public-url says by which address they come")
             self._lock = claim(self.data, self._kind(), self.url, self.tell, self.public_url)
             program = install(environment(), self.tell)
+            if not (self.data / "token").exists():
+                self.tell("starting Label Studio, which makes its database first (once, a minute or two)")
             if self.postgres:
                 self.postgres.start()
             self.start_server(program)

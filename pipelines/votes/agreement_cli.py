@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import IO, Any
+
+from pipelines.terminal import show, tell
 
 
 def add_commands(commands: Any, add: Any) -> None:
     """Declare the commands; `add(parser, name, function, help)` makes one."""
     command = add(commands, "agreement", _agreement, "say how far the people of a campaign agree, with intervals, worst first")
-    command.add_argument("file", metavar="CAMPAIGN.toml")
+    command.add_argument("file", metavar="CAMPAIGN.toml", help="whose answers were pulled")
     command.add_argument("--store", required=True, help="folder of the store")
     command.add_argument("--draws", type=_whole, default=1000, help="of the bootstrap; 0 for no intervals (%(default)s)")
     command.add_argument("--seed", type=_whole, default=0, help="of the draws (%(default)s)")
@@ -34,8 +34,8 @@ def _agreement(options: argparse.Namespace, result: IO[str]) -> int:
     with bar("measuring", "questions") as advance:
         found = measure(desk, options.seed, options.draws, options.distance, sorted(set(options.within)), advance)
     if not any(each.answers for each in found.agreement):
-        print(f"no answers are in {desk.store.root} yet; 'earmark campaign pull {desk.file}' fetches them", file=sys.stderr)
-    print(json.dumps(found.facts()) if options.json else text(found), file=result)
+        tell(f"no answers are in {desk.store.root} yet; 'earmark campaign pull {desk.file}' fetches them")
+    show(result, options.json, found.facts(), text(found))
     return 0
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from pipelines.terminal import show, tell
 
 if TYPE_CHECKING:
     from annotation.annotators import Quality
@@ -18,7 +18,7 @@ WORST = 3
 def add_commands(commands: Any, add: Any) -> None:
     """Declare the commands; `add(parser, name, function, help)` makes one."""
     command = add(commands, "consensus", _consensus, "what a campaign's people agree on, and how well each of them hears")
-    command.add_argument("file", metavar="CAMPAIGN.toml")
+    command.add_argument("file", metavar="CAMPAIGN.toml", help="whose answers were pulled")
     command.add_argument("--store", required=True, help="folder of the store")
     methods = ("majority", "dawid-skene", "mace", "glad")
     command.add_argument("--method", choices=methods, default="dawid-skene", help="of tags and choices (%(default)s)")
@@ -59,30 +59,24 @@ def _consensus(options: argparse.Namespace, result: IO[str]) -> int:
         found = agree(desk, options.method, options.accepted, options.dispute, also, advance)
     disputed = found.disputed()
     if not any(len(each.votes) for each in found.agreed):
-        print(f"no answers are in {store.root} yet; 'earmark campaign pull {desk.file}' fetches them", file=sys.stderr)
+        tell(f"no answers are in {store.root} yet; 'earmark campaign pull {desk.file}' fetches them")
     asked = requeue(desk, disputed, Path(options.requeue)) if options.requeue and disputed else None
-    if options.json:
-        facts = {
-            "campaign": desk.campaign.name,
-            "added": found.added,
-            "disputed": disputed,
-            "requeue": {"file": options.requeue, "name": asked.name} if asked else None,
-            "questions": [{"question": each.question.name, **described(each)} for each in found.agreed],
-        }
-        print(json.dumps(facts, default=str), file=result)
-        return 0
-    print("\n".join(printable(line) for each in found.agreed for line in _lines(each)), file=result)
-    print(
-        f"{found.added} labels added; all posteriors: {desk.folder / 'consensus.parquet'}, people: {desk.folder / 'annotators.json'}",
-        file=result,
-    )
+    facts = {
+        "campaign": desk.campaign.name,
+        "added": found.added,
+        "disputed": disputed,
+        "requeue": {"file": options.requeue, "name": asked.name} if asked else None,
+        "questions": [{"question": each.question.name, **described(each)} for each in found.agreed],
+    }
+    lines = [printable(line) for each in found.agreed for line in _lines(each)]
+    files = f"all posteriors: {desk.folder / 'consensus.parquet'}, people: {desk.folder / 'annotators.json'}"
+    lines.append(f"{found.added} labels added; {files}")
     if asked:
-        print(
-            f"disputed clips are asked again by {options.requeue} ({asked.name}): {len(disputed)}; 'earmark campaign apply' sends it",
-            file=result,
-        )
-    elif options.requeue:
-        print(f"nothing is disputed: {options.requeue} was not written", file=sys.stderr)
+        way = f"by {options.requeue} ({asked.name}): {len(disputed)}; 'earmark campaign apply' sends it"
+        lines.append(f"disputed clips are asked again {way}")
+    show(result, options.json, facts, "\n".join(lines))
+    if options.requeue and not asked:
+        tell(f"nothing is disputed: {options.requeue} was not written")
     return 0
 
 

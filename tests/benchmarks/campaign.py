@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from annotation.label_studio import Studio
 from annotation.results import to_result
+from annotation.studio import Studio
 from pipelines.campaigns.cli import CHANGES
 from tests.studio import StudioProcess
 from tests.whole_campaign import answer, opinion, whole

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from annotation.label_studio import Studio
+from annotation.studio import Studio
 from annotation.task import campaign_line
 from pipelines.campaigns.cli import CHANGES
 from pipelines.studio.postgres import DATABASE, OWNER, installations
