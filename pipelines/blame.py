@@ -6,6 +6,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import subprocess
+from typing import NoReturn
 
 import pyarrow.compute as pc
 
@@ -15,10 +17,40 @@ from extractors.uri import is_local, to_path
 from pipelines.store import Store
 
 _BLOCK = 1 << 18
+ENDLESS = "no end"  # so begins what is said of a worker that was ended because it hung
 
 
 class Late(OSError):
     """Storage that failed after clips of the file were passed on: they cannot be taken back."""
+
+
+def blame(place: str, reason: str, seconds: float) -> NoReturn:
+    """Say why a file cannot be heard that ended every worker who tried.
+
+    Args:
+        place: its uri. reason: how they ended. seconds: that its storage has to give it.
+    Raises:
+        OSError: they hung, and so does whoever reads its bytes.
+        AudioError: it is the file.
+    """
+    if reason.startswith(ENDLESS) and is_local(place) and not _given(to_path(place), seconds):
+        raise OSError(errno.ETIMEDOUT, f"its storage does not give it within {seconds:.0f} s")
+    remedy = (
+        "convert the file with another program and scan again, or run with --retry-rejects after an upgrade; "
+        "if it only needs more time or memory, raise run.deadline_seconds or run.memory_gb first"
+    )
+    raise audio.AudioError(f"{reason} while this file was heard", "poison", remedy)
+
+
+def _given(path: str, seconds: float) -> bool:
+    """Whether a file's bytes come in time. Another process reads them, as a read that hangs cannot be ended."""
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen(["cat", "--", path], stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        return child.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        child.kill()  # and it is not waited for: it ends when its read does
+        return False
 
 
 def confirm(path: str, identity: str, samples: int | None, late: bool) -> None:

@@ -19,7 +19,7 @@ from extractors import audio, uri
 from extractors.batch import Batch
 from extractors.clip import Clip
 from extractors.extractor import Extractor, Live
-from pipelines.blame import Late, away
+from pipelines.blame import ENDLESS, Late, away, blame
 from pipelines.part import PartWriter
 from pipelines.recipe import Recipe
 from pipelines.recording import Kept, Rejects, found_clips, reject
@@ -67,6 +67,10 @@ class Unit:
     def deadline(self) -> float:
         """Seconds after which its worker counts as hung."""
         return self.recipe.run.deadline(self.seconds)
+
+    def overdue(self) -> str:
+        """Why a worker counts as lost that was ended at the deadline."""
+        return f"{ENDLESS} after {self.deadline():.0f} s"
 
 
 @dataclass
@@ -206,15 +210,10 @@ def _clips(unit: Unit, store: Store, heard: Heard) -> Iterator[Clip]:
     around = neighbours(() if unit.dry or not unit.recipe.augment else rows, poison)
     for track in rows if unit.tracks is None else [row for row in rows if row["track_id"] in set(unit.tracks)]:
         heard.tracks += 1
-        if track["track_id"] in poison:
-            reason = poison[track["track_id"]]
-            remedy = (
-                "convert the file with another program and scan again, or run with --retry-rejects after an upgrade; "
-                "if it only needs more time or memory, raise run.deadline_seconds or run.memory_gb first"
-            )
-            heard.rejects.append(reject(track, "poison", f"{reason} while this file was heard", remedy))
-            continue
         try:
+            if track["track_id"] in poison:
+                # All who are to blame together have half of the time that the shard has.
+                blame(track["uri"], poison[track["track_id"]], unit.recipe.run.deadline_seconds / 2 / len(poison))
             unmade = Unmade()
             found = found_clips(track, store, unit.recipe)
             heard.rejects += yield from _with_views(found, track, unit, around, unmade)

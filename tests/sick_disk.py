@@ -33,6 +33,7 @@ class SickDisk:
         self._paths = {1: str(folder)}
         self._nodes = {str(folder): 1}
         self._device = -1
+        self._answering = threading.Lock()
 
     def __enter__(self) -> SickDisk:
         self.place.mkdir(exist_ok=True)
@@ -58,17 +59,24 @@ class SickDisk:
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
                     continue
-                os.close(self._device)  # unmounted
+                with self._answering:
+                    os.close(self._device)  # unmounted
+                    self._device = -1
                 return
             operation, unique, node = struct.unpack_from("IQQ", request, 4)[0], *struct.unpack_from("QQ", request, 8)
-            if operation in (FORGET, BATCH_FORGET):
-                continue
-            failed, answer = 0, b""
-            try:
-                answer = self._answer(operation, node, request[40:])
-            except OSError as error:
-                failed = error.errno or errno.EIO
-            with contextlib.suppress(OSError):  # the reader was killed meanwhile
+            if operation == READ:  # one that hangs keeps no other waiting
+                threading.Thread(target=self._reply, args=(operation, unique, node, request[40:]), daemon=True).start()
+            elif operation not in (FORGET, BATCH_FORGET):
+                self._reply(operation, unique, node, request[40:])
+
+    def _reply(self, operation: int, unique: int, node: int, said: bytes) -> None:
+        failed, answer = 0, b""
+        try:
+            answer = self._answer(operation, node, said)
+        except OSError as error:
+            failed = error.errno or errno.EIO
+        with self._answering, contextlib.suppress(OSError):  # the reader was killed meanwhile
+            if self._device >= 0:
                 os.write(self._device, struct.pack("IiQ", 16 + len(answer), -failed, unique) + answer)
 
     def _answer(self, operation: int, node: int, said: bytes) -> bytes:

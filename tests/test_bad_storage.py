@@ -7,8 +7,10 @@ import itertools
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,13 @@ import soundfile
 
 from pipelines import recording
 from pipelines.catalog import scan
+from pipelines.engines.apart import hear_apart
+from pipelines.engines.engine import Lost
 from pipelines.engines.local import Local
-from pipelines.recipe import load
+from pipelines.plan import missing
+from pipelines.recipe import Recipe, load
 from pipelines.run import Summary, run
+from pipelines.stage import hear
 from pipelines.store import Store
 from tests.collection import MEL, RATE, clips, parts, tones
 from tests.gate import Gate
@@ -100,6 +106,45 @@ def test_a_file_that_its_disk_does_not_give_is_left_out_and_tried_again_by_the_n
     assert clips(store, "logmel") == clips(healthy / "store", "logmel")
     assert Store(store).open_rejects() == []
     assert heard(healthy, store).planned == 0
+
+
+@pytest.fixture
+def hanging(disk: SickDisk) -> Iterator[SickDisk]:
+    """The disk, which gives nothing of one recording until the test has ended."""
+    well = threading.Event()
+    disk.fault = lambda name, offset, size: well.wait(60) if name.startswith("002") and offset else None
+    yield disk
+    well.set()
+
+
+def impatient(folder: Path, seconds: float) -> Recipe:
+    """The recipe, with a deadline that is near."""
+    recipe = load(folder / "recipe.toml")
+    return recipe.model_copy(update={"run": recipe.run.model_copy(update={"deadline_seconds": seconds})})
+
+
+@pytest.mark.usefixtures("hanging")
+def test_a_file_at_which_workers_hung_is_unreadable_if_its_disk_hangs_too(healthy: Path, store: Path) -> None:
+    recipe = impatient(healthy, 2.0)
+    units = missing(Store(store), recipe)
+    rows = {unit.shard: Store(store).read("tracks", names=[unit.shard]).to_pylist() for unit in units}  # type: ignore[union-attr]
+    (unit,) = (each for each in units if any("/002." in row["uri"] for row in rows[each.shard]))
+    poison = tuple((row["track_id"], unit.overdue()) for row in rows[unit.shard])  # of two, one is to blame itself
+    assert hear(replace(unit, poison=poison)).unread
+    assert parts(store) == {}
+    heard = hear(replace(unit, poison=poison, tolerant=True))
+    assert sorted(row["error"] for row in heard.rejects) == ["poison", "unreadable"]
+    (said,) = (row["message"] for row in heard.rejects if row["error"] == "unreadable")
+    assert "002.ogg': its storage does not give it within" in said
+
+
+@pytest.mark.usefixtures("hanging")
+def test_a_process_that_waits_for_a_disk_is_given_up(healthy: Path, store: Path) -> None:
+    recipe = impatient(healthy, 4.0)
+    for unit in missing(Store(store), recipe):
+        if isinstance(outcome := hear_apart(unit), Lost):
+            break
+    assert outcome == Lost(unit.overdue())
 
 
 def test_a_source_that_is_away_fails_its_shards_and_makes_no_reject(healthy: Path, store: Path) -> None:

@@ -25,7 +25,7 @@ def hear_apart(unit: Unit) -> Outcome:
     """Run one unit in a child process, for as long as its deadline allows."""
     end, outcome = _apart(_hear, unit, unit.deadline())
     if end is None:
-        return Lost(f"no end after {unit.deadline():.0f} s")
+        return Lost(unit.overdue())
     if end == GREEDY:
         return Lost(reason(share(unit.recipe.run.memory_gb)))
     if end != 0:
@@ -48,19 +48,24 @@ def identify_apart(entry: Entry, held: Held | None) -> Identity | Problem | None
 def _apart(function: Callable[[Any], Any], argument: Any, seconds: float) -> tuple[int | None, Any]:
     """What a child process makes of something: how it ended, None if it did not, and what it gave back."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.engines.apart"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", "pipelines.engines.apart"],
-            input=pickle.dumps((function.__name__, argument)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            env=environment,
-            check=False,
-        )
+        said, _ = child.communicate(pickle.dumps((function.__name__, argument)), seconds)
     except subprocess.TimeoutExpired:
         return None, None
-    return child.returncode, pickle.loads(child.stdout) if child.returncode == 0 else None
+    finally:
+        if child.returncode is None:
+            child.kill()  # and it is not waited for: one that waits for a disk may end much later
+        for stream in (child.stdin, child.stdout):
+            if stream:
+                stream.close()
+    return child.returncode, pickle.loads(said) if child.returncode == 0 else None
 
 
 def _hear(unit: Unit) -> Outcome:

@@ -84,7 +84,7 @@ class Local:
                     given_up.add(key)
                     self._suspects.add(unit.shard)
                     threading.Thread(target=work, name=f"hear {self.store}", daemon=True).start()
-                    yield unit, Lost(f"no end after {unit.deadline():.0f} s")
+                    yield unit, Lost(unit.overdue())
 
     def close(self) -> None:
         """The threads are daemons and need no stopping."""

@@ -83,7 +83,7 @@ class Flight:
 
     def hung(self) -> Lost:
         """What it means that it does not end."""
-        return Lost(f"no end after {self.unit.deadline():.0f} s")
+        return Lost(self.unit.overdue())
 
 
 @dataclass(frozen=True)
