@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXT = 1 << 27  # bytes of a file that is read as a whole
+OURS = 1 << 31  # of one that grows with a campaign, which earmark writes itself: a million clips are half a gigabyte
 _ROW = 1 << 22  # characters of a row of a table
 _FOOTER = 1 << 24  # bytes that say what is in a Parquet file; reading them takes up to fifty times as many
 _CHUNK = 1 << 29  # bytes of one column in one row group of Parquet, unpacked
 _SPARE = 1 << 20  # rows that any file may have
 _PACKED = 64  # times its size that a table may unpack to, beside 256 MB
 _NAMED = 12  # columns that a message names
+_GIVEN = ("/dev/stdin", "/dev/fd/")  # what a shell has opened for this command: somebody writes there, and ends
 
 
 class TooLong(ValueError):
@@ -33,6 +35,8 @@ class NoFile(ValueError):
 def regular(path: str | Path) -> Path:
     """The path itself, if nothing there would never end, as pipes and devices do not; that nothing is there is left to whoever opens it.
 
+    A pipe that a shell made for the command, as in `<(...)`, is as good as a file that is read once.
+
     Raises:
         NoFile: nothing that ends.
     """
@@ -41,13 +45,14 @@ def regular(path: str | Path) -> Path:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return path
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    given = stat.S_ISFIFO(mode) and str(path).startswith(_GIVEN)
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode) and not given:
         raise NoFile(f"{path}: a pipe, socket or device, not a file")
     return path
 
 
 def text(path: str | Path, most: int = TEXT) -> str:
-    """What a file of text says, in UTF-8.
+    """What a file of text says, in UTF-8; lines end as they do here, whatever system they were written on.
 
     Raises:
         NoFile: nothing that ends, or larger than anybody writes. UnicodeDecodeError: not UTF-8. OSError: it cannot be opened.
@@ -56,17 +61,17 @@ def text(path: str | Path, most: int = TEXT) -> str:
         raw = file.read(most + 1)
     if len(raw) > most:
         raise NoFile(f"{path}: more than {most >> 20} MiB, and what belongs here is shorter")
-    return raw.decode("utf-8-sig")
+    return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def document(path: str | Path) -> Any:
+def document(path: str | Path, most: int = TEXT) -> Any:
     """What a file of JSON says.
 
     Raises:
         ValueError: no file, larger than anybody writes, or not JSON. OSError: it cannot be opened.
     """
     try:
-        return json.loads(text(path))
+        return json.loads(text(path, most))
     except RecursionError:
         raise ValueError(f"{path}: nested too deeply for anything that earmark writes") from None
 

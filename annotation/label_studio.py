@@ -150,7 +150,7 @@ class Door:
             raise
         except (ValueError, RecursionError):  # from it, too
             raise Unknown(f"{self.url}: {doing}: no access token came; is there Label Studio at this address?") from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # on the way, or an answer that cannot be unpacked
             why = str(error) or type(error).__name__
             raise Unknown(f"{self.url}: {doing}: {'no answer in time' if isinstance(error, httpx.TimeoutException) else why}") from None
         with suppress(KeyError, ValueError):

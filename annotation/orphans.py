@@ -23,9 +23,13 @@ def orphans(studio: Studio, project: Project, screen: str) -> Iterator[str]:
         name = (task["data"].get("ext_id") or "") if isinstance(task["data"], dict) else ""
         for kind, said in (("annotation", task["annotations"]), ("draft", task.get("drafts") or [])):
             for each in said:
-                author = people.get(each.get("completed_by"), "") or each.get("user") or "somebody"
-                for control, value in _orphaned(each["result"], lost):
-                    found.append(f"task {task['id']} ({name}), {kind} {each['id']} by {author}: {control} {value}")
+                if not isinstance(each, dict):  # some versions name drafts by their ids alone
+                    found.append(f"task {task['id']} ({name}), {kind} {each}, of which the server does not tell what it says")
+                    continue
+                who: Any = each.get("completed_by")  # some tell all of a person
+                author = (who.get("email") if isinstance(who, dict) else people.get(who)) or each.get("user") or "somebody"
+                for control, value in _orphaned(each.get("result"), lost):
+                    found.append(f"task {task['id']} ({name}), {kind} {each.get('id')} by {author}: {control} {value}")
     if found:
         what = ", ".join(name if gone is None else f"{name}: {', '.join(gone)}" for name, gone in lost.items())
         yield f"the new screen lacks {what}, which {len(found)} answers have; keep it in the campaign's file, or make a new campaign:"
@@ -39,7 +43,9 @@ def _orphaned(result: Any, lost: Mapping[str, tuple[str, ...] | None]) -> Iterat
         name = item.get("from_name") if isinstance(item, dict) else None
         if not isinstance(name, str) or name not in lost:
             continue
-        said = {str(value) for each in (item.get("value") or {}).values() if isinstance(each, list) for value in each}
+        given = item.get("value")
+        lists = given.values() if isinstance(given, dict) else ()
+        said = {str(value) for each in lists if isinstance(each, list) for value in each}
         gone = lost[name]
         if gone is None or (said := said & set(gone)):
             yield name, ", ".join(sorted(said))

@@ -104,7 +104,7 @@ TASK = {
 EXPORT = [{"id": int, "data": object, "annotations": [{"id": int, "result": object}]}]
 IMPORTED = {"task_ids": [int], "prediction_count": int}
 PREDICTIONS = [{"id": int, "task": int, "model_version": _TEXT, "score": (float, None), "result": object}]
-USERS = [{"id": int, "email": str}]
+USERS = [{"id": int, "email": _TEXT}]
 
 _NAMES = {"instructions": "expert_instruction", "overlap": "maximum_annotations", "show_predictions": "show_collab_predictions"}
 

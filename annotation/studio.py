@@ -16,6 +16,7 @@ from annotation.task import campaign_line
 
 IMPORT = 500  # tasks in a call: a lost answer costs little, and the server holds a transaction for a second
 CHUNK = 200  # tasks that are asked for by their ids: these stand in the address
+PASSES = 5  # over the pages of a list that becomes shorter meanwhile
 
 
 class Studio:
@@ -156,11 +157,13 @@ class Studio:
 
         What touches a task: annotations and skips, made, changed or deleted. What does not: drafts, and deleting the task.
         """
-        query: dict[str, Any] = {"ordering": ["tasks:updated_at"]}
+        query: dict[str, Any] | None = None
         if since is not None:
             after = {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": records.moment(since)}
-            query["filters"] = {"conjunction": "and", "items": [after]}
+            query = {"filters": {"conjunction": "and", "items": [after]}}
+        # Not put in order by the server: a task that is touched would move to the last page, and another to one that was read already.
         found = self._pages(project, "id,updated_at,annotations_ids", records.LISTED, query, fields="all")
+        found.sort(key=lambda each: datetime.fromisoformat(each["updated_at"]).astimezone(UTC))
         return [Listed(each["id"], each["updated_at"], records.ids(each["annotations_ids"])) for each in found]
 
     def tasks(self, project: int, ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -168,7 +171,7 @@ class Studio:
         found: list[dict[str, Any]] = []
         for start in range(0, len(ids), CHUNK):  # an empty selection would be none, and everything come
             query = {"selectedItems": {"all": False, "included": list(ids[start : start + CHUNK])}}
-            found += self._page(project, 1, CHUNK, None, records.TASK, query, fields="all")["tasks"]
+            found += self._pages(project, None, records.TASK, query, fields="all")
         return found
 
     def export(self, project: int) -> list[dict[str, Any]]:
@@ -248,29 +251,40 @@ class Studio:
 
     def users(self) -> dict[int, str]:
         """Everybody's e-mail address, by id; annotations name their authors by id."""
-        return {each["id"]: each["email"] for each in self._door.read("api/users/", "listing users", records.USERS)}
+        return {each["id"]: each["email"] or "" for each in self._door.read("api/users/", "listing users", records.USERS)}
 
     # Reading
 
     def _project(self, project: int) -> Any:
         return self._door.read(f"api/projects/{project}/", f"reading project {project}", records.PROJECT)
 
-    def _pages(self, project: int, include: str, shape: Any, query: Mapping[str, Any] | None = None, **more: Any) -> list[dict[str, Any]]:
-        """Tasks of all pages, each once; one page, unless the server's settings make pages smaller."""
-        found: dict[int, dict[str, Any]] = {}
-        page, total = 1, 1
-        while len(found) < total:
-            try:
-                answer = self._page(project, page, 100_000, include, shape, query, **more)
-            except Gone:
-                if page == 1:
-                    raise
-                break  # the list has become shorter meanwhile
-            found |= {each["id"]: each for each in answer["tasks"]}
-            page, total = page + 1, answer["total"]
-            # An empty page that was taken for the end of the list would make all others look deleted.
-            self._check_page(f"listing the tasks of project {project}", answer["tasks"], page, len(found), total)
-        return list(found.values())
+    def _pages(
+        self, project: int, include: str | None, shape: Any, query: Mapping[str, Any] | None = None, **more: Any
+    ) -> list[dict[str, Any]]:
+        """Tasks of all pages, by id, each once; one page, unless the server's settings make pages smaller.
+
+        A task that is not listed looks as if somebody had deleted it. Where one is deleted while pages are read, others move to a page that
+        was read already: all are read again. One that is added stands last, and need not be there yet.
+        """
+        doing = f"listing the tasks of project {project}"
+        for _ in range(PASSES):
+            found: dict[int, dict[str, Any]] = {}
+            page, first, total = 1, 0, 1
+            while len(found) < total >= first:
+                try:
+                    answer = self._page(project, page, 100_000, include, shape, query, **more)
+                except Gone:
+                    if page == 1:
+                        raise
+                    break  # there are fewer pages than there were
+                found |= {each["id"]: each for each in answer["tasks"]}
+                page, total = page + 1, answer["total"]
+                first = first or total
+                # An empty page that was taken for the end of the list would make all others look deleted.
+                self._check_page(doing, answer["tasks"], page, len(found), total)
+            if min(len(found), total) >= first:
+                return list(found.values())
+        raise StudioError(f"{self.url}: {doing}: it became shorter while it was read; try again")
 
     def _check_page(self, doing: str, listed: Sequence[Any], following: int, found: int, total: int) -> None:
         """A list in which pages are empty, or more than there are things to list, has no end."""
@@ -278,14 +292,7 @@ class Studio:
             raise StudioError(f"{self.url}: {doing}: {found} came, and the server speaks of {total}; try again")
 
     def _page(
-        self,
-        project: int,
-        page: int,
-        size: int,
-        include: str | None,
-        shape: Any,
-        query: Mapping[str, Any] | None = None,
-        **more: Any,
+        self, project: int, page: int, size: int, include: str | None, shape: Any, query: Mapping[str, Any] | None = None, **more: Any
     ) -> Any:
         asked = {"project": project, "page": page, "page_size": size, "include": include, "resolve_uri": "false", **more}
         asked["query"] = json.dumps(query) if query else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+
+from extractors.chunks import FORMS, Form, chunks
 
 MANY = 4096  # comments or frames; a recording has dozens
 # Texts, comments, lyrics, private data, chapters; apart, as an expression that begins with letters is found fast.
@@ -22,22 +23,6 @@ _CHUNKS = 1 << 16  # of RIFF and its like
 # How many bytes stand before the comments in the second packet of an Ogg stream, by how its first one begins.
 _OGG = {b"OpusHead": 8, b"\x01vorbis": 7, b"\x7fFLAC": 4, b"Speex   ": 0}
 _PAGES = 64  # of other streams, between the first and the second page of one
-
-
-class _Form(NamedTuple):
-    """How chunks follow each other: a name, a size (with `own` bytes of the head), a body, filled to a multiple of `full`."""
-
-    first: int
-    name: int
-    size: int
-    order: Literal["little", "big"]
-    own: int = 0
-    full: int = 2
-
-
-_LITTLE, _BIG = _Form(12, 4, 4, "little"), _Form(12, 4, 4, "big")
-_FORMS = {b"RIFF": _LITTLE, b"RF64": _LITTLE, b"BW64": _LITTLE, b"RIFX": _BIG, b"FORM": _BIG}
-_FORMS |= {b"caff": _Form(8, 4, 8, "big", full=1), b"riff": _Form(40, 16, 8, "little", 24, 8)}
 _W64_INFO = bytes.fromhex("bc945f925a52d21186dc00c04f8edb8a")
 # What stands before the number of tags in an ASF file: the objects' names, and their sizes.
 _ASF = [
@@ -68,8 +53,8 @@ def modest_comments(descriptor: int) -> bool:
         found = _of_flac(descriptor, start + 4)
     elif mark == b"OggS":
         found = _of_ogg(descriptor, start, size)
-    elif mark in _FORMS:
-        found = _of_chunks(descriptor, start, size, _FORMS[mark])
+    elif mark in FORMS:
+        found = _of_chunks(descriptor, start, size, FORMS[mark])
     elif mark == b"\x1aE\xdf\xa3":
         # A cover's or sound's bytes are such a name by chance, once in 65,536.
         found = sum(1 for _ in _places(descriptor, start, size, b"\x45\xa3")) - (size >> 15)
@@ -147,39 +132,23 @@ def _claimed(descriptor: int, at: int) -> int:
     return int.from_bytes(os.pread(descriptor, 4, at + 4 + vendor), "little")
 
 
-def _chunks(descriptor: int, at: int, end: int, form: _Form) -> Iterator[tuple[bytes, int, int]]:
-    """Name, beginning and end of each chunk."""
-    long = 0
-    while at < end and len(head := os.pread(descriptor, form.name + form.size + 16, at)) >= form.name + form.size:
-        name, body = head[: form.name], at + form.name + form.size
-        size = int.from_bytes(head[form.name : form.name + form.size], form.order) - form.own
-        if name == b"ds64":  # a size that four bytes cannot hold
-            long = int.from_bytes(head[16:24], "little")
-        elif name == b"data" and size == 0xFFFFFFFF and long:
-            size = long
-        if size < 0:
-            return
-        yield name, body, min(body + size, end)
-        at = body + size + -size % form.full
-
-
-def _of_chunks(descriptor: int, start: int, size: int, form: _Form) -> int:
+def _of_chunks(descriptor: int, start: int, size: int, form: Form) -> int:
     """Entries of INFO and frames of ID3 in a file of chunks; very many chunks count as many comments."""
-    found, waiting, chunks = 0, [(start + form.first, size)], 0
+    found, waiting, seen = 0, [(start + form.first, size)], 0
     while waiting:
-        for name, body, end in _chunks(descriptor, *waiting.pop(), form):
-            chunks += 1
+        for name, body, end in chunks(descriptor, *waiting.pop(), form):
+            seen += 1
             if name == b"LIST":
                 kind = os.pread(descriptor, 4, body)
                 if kind == b"INFO":
-                    found += sum(1 for _ in zip(range(MANY + 1), _chunks(descriptor, body + 4, end, form), strict=False))
+                    found += sum(1 for _ in zip(range(MANY + 1), chunks(descriptor, body + 4, end, form), strict=False))
                 elif kind != b"movi":  # an AVI's streams
                     waiting.append((body + 4, end))
-            elif name in (b"info", _W64_INFO):
+            elif form.size == 8 and name in (b"info", _W64_INFO):  # of RIFF it is anything
                 found += int.from_bytes(os.pread(descriptor, 4, body), form.order)
             elif name in (b"id3 ", b"ID3 "):
                 found += _frames(descriptor, body, end)
-            if found > MANY or chunks > _CHUNKS:
+            if found > MANY or seen > _CHUNKS:
                 return MANY + 1
     return found
 

@@ -7,6 +7,8 @@ import re
 import stat
 from dataclasses import dataclass
 
+from extractors.chunks import FORMS
+
 _SIZES = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be \d+\)", re.MULTILINE)
 # Writers to a pipe cannot know the size and put the largest number, or nearly: nothing is missing from such a file.
 _SIZE_UNKNOWN = 0x7FFFF000
@@ -108,8 +110,8 @@ def suits_libsndfile(descriptor: int, size: int) -> bool:
 
 
 def tells_of_reads(descriptor: int) -> bool:
-    """Whether a file is FLAC, WAV or AIFF, in whose sound libsndfile tells a read that fails from the end."""
-    return os.pread(descriptor, 4, _after_id3(descriptor)) in (b"fLaC", b"RIFF", b"FORM")
+    """Whether a file is FLAC, WAV, AIFF or their like, in whose sound libsndfile tells a read that fails from the end."""
+    return os.pread(descriptor, 4, _after_id3(descriptor)) in (b"fLaC", *FORMS)
 
 
 def _is_frame(head: bytes) -> bool:

@@ -12,12 +12,14 @@ import numpy as np
 import soundfile
 
 from extractors.containers import AudioError, AudioInfo, pcm_is_complete
-from extractors.cutting import Samples
+from extractors.cutting import Samples, skip
 from extractors.decoder import BLOCK, put
 from extractors.ffmpeg import possible
-from extractors.prefetch import MOST, header_held, hold
+from extractors.prefetch import header_held, hold
 
 _SYSTEM = 2  # libsndfile's number for what the system refused
+# It says so of WAV with a width of 24 bits and room for 32, which may be either, or floats: it looks at the sound.
+_GUESSED = "Using detection code"
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is untyped here
@@ -38,11 +40,7 @@ class Libsndfile:
 
     def __init__(self, descriptor: int, size: int, is_held: bool) -> None:
         self._descriptor, self._size, self._is_held = descriptor, size, is_held
-        try:
-            self._file = self._opened()
-        except soundfile.LibsndfileError as error:
-            self._raise_if_unread(error)
-            raise AudioError(str(error)) from error
+        self._file = self._opened()
         self.channels = int(self._file.channels)
         self._buffer = np.empty((max(1, BLOCK // self.channels), self.channels), np.float32)
         self._position = 0
@@ -86,28 +84,37 @@ class Libsndfile:
         try:
             self._position = self._file.seek(start)
         except soundfile.LibsndfileError:
-            if self._is_held or start >= self._file.frames or self._size > MOST:
-                self._ended = True  # beyond the end
-                return True
-            # In FLAC it says the same of damage, which is the end, as of a read that failed.
-            self._is_held = hold(self._descriptor, self._size)
-            self._file.close()
-            self._file = _Forward(self._descriptor, closefd=False)
-            return self.seek(start)
+            self._ended = start >= self._file.frames  # beyond the end
+            if not self._ended:
+                # FLAC says the same of damage, which is the end, and of a read that failed: decoding up to there tells.
+                self.close()
+                self._file, self._position = self._opened(), 0
+                skip(self.fill, start)
         return True
 
     def _opened(self) -> _Forward:
+        try:
+            return self._tried()
+        except soundfile.LibsndfileError as error:
+            self._raise_if_unread(error)
+            raise AudioError(str(error)) from error
+
+    def _tried(self) -> _Forward:
         with header_held(self._descriptor, self._size) as is_held:
             if not is_held:
-                return _Forward(self._descriptor, closefd=False)
+                return self._from_start()
             try:
-                file = _Forward(self._descriptor, closefd=False)
-                if _is_plain(file):
+                file = self._from_start()
+                if _is_plain(file) and _GUESSED not in file.extra_info:
                     return file
-                file.close()  # what is coded is read while it is opened
+                file.close()  # what is coded, or may be several things, is read while it is opened
             except soundfile.LibsndfileError:
                 pass
         self._is_held = hold(self._descriptor, self._size)
+        return self._from_start()
+
+    def _from_start(self) -> _Forward:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)  # libsndfile takes a file to begin where it is
         return _Forward(self._descriptor, closefd=False)
 
     def _raise_if_unread(self, error: soundfile.LibsndfileError) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from extractors.chunks import FORMS, chunks
+
 MOST = 1 << 28  # bytes of a file that are held in memory
-_CHUNKS = 4096  # of a WAV or AIFF that are looked at
-_SOUND = 16  # bytes of a chunk of sound that belong to its header: its name and length, and AIFF's offset and block size
+_BLOCK = 1 << 20
+_CHUNKS = 4096  # of a file that are looked at
+_OPENING = 8  # bytes of a chunk of sound that are no sound yet: AIFF's offset and block size, CAF's number of edits
 
 
 def hold(descriptor: int, size: int) -> bool:
@@ -32,7 +37,7 @@ def hold(descriptor: int, size: int) -> bool:
 
 @contextmanager
 def header_held(descriptor: int, size: int) -> Iterator[bool]:
-    """While this lasts, the descriptor of a WAV or AIFF gives all but the sound from memory; then it is the file's again.
+    """While this lasts, the descriptor of a WAV, AIFF or the like gives all but the sound from memory; then the file's again.
 
     libsndfile takes what it could not read of a header for zeros: another length, other channels, or a loop without end.
 
@@ -65,6 +70,10 @@ def header_held(descriptor: int, size: int) -> Iterator[bool]:
 
 @contextmanager
 def _memory() -> Iterator[int]:
+    if not hasattr(os, "memfd_create"):  # Linux has it
+        with tempfile.TemporaryFile(buffering=0) as file:
+            yield file.fileno()
+        return
     memory = os.memfd_create("earmark")
     try:
         yield memory
@@ -73,32 +82,17 @@ def _memory() -> Iterator[int]:
 
 
 def _copy(copy: int, descriptor: int, start: int, end: int) -> None:
-    while start < end and (sent := os.sendfile(copy, descriptor, start, end - start)):
-        start += sent
+    while block := os.pread(descriptor, min(_BLOCK, end - start), start):
+        start += os.write(copy, block)
     os.lseek(copy, 0, os.SEEK_SET)  # libsndfile takes a file to begin where it is
 
 
 def _sound(descriptor: int, size: int) -> tuple[int, int] | None:
-    """Where the sound of a WAV or AIFF begins and ends: at the file's end where none is found. None in what is neither.
-
-    Source: EA IFF 85: chunks of a name, a length and an even number of bytes; in RIFF the length's lowest byte comes first.
-    """
-    head = os.pread(descriptor, 12, 0)
-    match head[:4], head[8:]:
-        case b"RIFF", b"WAVE":
-            name = b"data"
-        case b"FORM", b"AIFF" | b"AIFC":
-            name = b"SSND"
-        case _:
-            return None
-    at = 12
-    for _ in range(_CHUNKS):
-        chunk = os.pread(descriptor, 8, at)
-        if len(chunk) < 8:
-            break
-        length = int.from_bytes(chunk[4:], "little" if name == b"data" else "big")
-        if chunk[:4] == name:
-            end = min(at + 8 + length, size)
-            return min(at + _SOUND, end), end
-        at += 8 + length + length % 2
+    """Where the sound of a file of chunks begins and ends: at the file's end where none is found. None for other files."""
+    form = FORMS.get(os.pread(descriptor, 4, 0))
+    if form is None:
+        return None
+    for name, start, end in itertools.islice(chunks(descriptor, form.first, size, form), _CHUNKS):
+        if name[:4] in (b"data", b"SSND"):
+            return min(start + _OPENING, end), end
     return size, size

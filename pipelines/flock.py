@@ -32,7 +32,11 @@ def flocked(root: str, base: str, name: str) -> Iterator[Callable[[], None]]:
         except BlockingIOError:
             file.seek(0)
             raise StoreError(f"{root}: another {name} is at work ({file.read().strip()}); wait for it to end") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        except OSError as error:  # as on NFS without its lock service
+            raise StoreError(f"{root}: cannot be locked ({error.strerror}); mount it with locks, or choose another place") from error
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError as error:
+            raise StoreError(f"{root}: cannot be written ({error.strerror}); free or choose another place") from error
         yield lambda: None

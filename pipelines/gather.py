@@ -63,13 +63,14 @@ def add(store: Store, labels: Iterable[Label]) -> int:
         raise StoreError(
             f"{store.root}: {len(strangers)} labelled tracks are not in the catalogue, {strangers[0]} for one; scan their recordings first"
         )
-    with store.lock("labels-add"):  # two at once would each find the same label missing
+    with store.lock("labels-add") as kept:  # two at once would each find the same label missing
         have = store.read("labels", ["label_id"])
         if have is not None:
             rows = rows.filter(pc.invert(pc.is_in(rows.column("label_id"), have.column("label_id"))))
         if rows.num_rows:
             rows = rows.sort_by([("track_id", "ascending"), ("label_id", "ascending")])
             name = hashlib.sha256("\n".join(rows.column("label_id").to_pylist()).encode()).hexdigest()[:16]
+            kept()
             store.reject(list(_outside(store, rows, known)))  # first: a label that is there is not looked at again
             store.publish("labels", name, rows)
     return int(rows.num_rows)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any
 
+from pipelines.terminal import stand_in
+
 # All that moves the cursor, colours, links, copies to the clipboard or answers as if typed: the control characters, 8-bit ones too, but
 # for tabs and ends of lines; line separators; what turns the direction of writing, so that a name reads as another (not the marks that
 # names in Hebrew and Arabic have); and halves of characters, which cannot be written.
@@ -32,7 +34,8 @@ class _Harmless:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        self._stream.write(harmless(text))
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"  # of a terminal, which may lack a letter
+        self._stream.write(harmless(text).encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -51,6 +54,7 @@ class _Harmless:
 @contextlib.contextmanager
 def harmless_streams() -> Iterator[None]:
     """Let nothing that is written to standard output or error meanwhile command the terminal, the trace of an unforeseen error neither."""
+    stand_in()
     kept = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Harmless(kept[0]), _Harmless(kept[1])
     sys.excepthook = _told

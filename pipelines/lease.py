@@ -9,6 +9,8 @@ makes the next.
 - An owner that only slept (a lid closed, a machine held up) may find its lock taken. It asks before each thing that it
   publishes, and ends without it; what it published before stays, and the next scan sees it. What is left is a sleep between
   asking and publishing.
+- An upload whose answer was lost is sent once more, and refused as it is there: what stands then is its sender's own.
+- Where the server's clocks say nothing of use, who waits finds a dead owner by watching it, for as long.
 - A server that knows no such condition takes the second of two that begin at once for the owner as well; the first then
   finds the other's word in its place, and ends the same way.
 
@@ -87,14 +89,19 @@ class _Lock:
 
     def take(self) -> None:
         first: _State | None = None
+        since = time.monotonic()
         while True:
             state = self._state()
-            if state is None or self._over(state):
+            if state and state.said.get("nonce") == self.own["nonce"]:
+                self.number = state.number
+                return
+            silent = state and first and first[:2] == state[:2] and time.monotonic() - since > _DEAD_SECONDS
+            if state is None or silent or self._over(state):
                 if self._make(state.number + 1 if state else 1):
                     return
                 continue
             if first is None or first.number != state.number:
-                first = state
+                first, since = state, time.monotonic()
             local = state.said.get("machine") == _machine() != ""
             if local or first.said != state.said:
                 raise StoreError(f"{self.root}: another {self.name} is at work ({state.said.get('who')}); wait for it to end")
@@ -164,8 +171,11 @@ class _Lock:
                 raise
             self._put(number, {})
         self.number = number
+        numbers = self._numbers()
+        if numbers and numbers[-1] > number:  # made, given back and tidied up between looking and making
+            return False
         with contextlib.suppress(ClientError):  # who may write need not have the right to delete
-            for older in self._numbers():
+            for older in numbers:
                 if older < number:
                     self.client.delete_object(Bucket=self.bucket, Key=self._key(older))
         return True
@@ -198,7 +208,7 @@ def _told(root: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise StoreError(f"{root}: cannot be written ({error}); nothing was published") from error
+        raise StoreError(f"{root}: cannot be written ({' '.join(str(error).split())}); nothing was published") from error
 
 
 def _code(error: Any) -> str:

@@ -154,11 +154,16 @@ def put(filesystem: pafs.FileSystem, path: str, payload: bytes, kind: str = "app
                 sink.write(payload)
             return
         trial = attempt(path)
-        with open(trial, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(trial, path)
+        try:
+            with open(trial, "wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(trial, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(trial)
+            raise
         _sync_folder(path)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}; nothing was published") from error

@@ -29,8 +29,36 @@ def results(machine: bool) -> Iterator[IO[str]]:
 
 
 def show(result: IO[str], machine: bool, facts: Any, text: str) -> None:
-    """A result, for people or (`--json`) for programs."""
-    print(json.dumps(facts, default=str) if machine else text, file=result)
+    """A result, for people or (`--json`) for programs.
+
+    Raises:
+        OSError: it cannot be written: the disk is full, or nobody reads it (BrokenPipeError).
+    """
+    try:
+        print(json.dumps(facts, default=str) if machine else text, file=result, flush=True)
+    except OSError as error:
+        # What waits in its buffer would be tried again when it is closed, and told of once more.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, result.fileno())
+        os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def stand_in() -> None:
+    """Put a stream that goes nowhere where a standard one is closed: the next file to be opened would get its number.
+
+    What libraries print in C would be written into that file, a store's part for one.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def tell(line: str) -> None:

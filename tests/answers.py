@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Answers:
-    """The same answer to everything, or what a function of the path gives, as JSON.
+    """The same answer to everything, or what a function of the path gives, as JSON; 404 where it gives None.
 
     calls: method and path of each.
     """
@@ -28,8 +28,9 @@ class Answers:
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
                 outer.calls.append((self.command, self.path))
-                said = body if isinstance(body, bytes) else json.dumps(body(self.path)).encode()
-                self.send_response(status)
+                given = body if isinstance(body, bytes) else body(self.path)
+                said = given if isinstance(given, bytes) else json.dumps(given).encode()
+                self.send_response(404 if given is None else status)
                 for name, value in {"content-length": str(len(said)), **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from annotation.labels import Label
 from pipelines import lease
 from pipelines.catalog import scan
+from pipelines.gather import add
 from pipelines.part import StoreError
 from pipelines.store import Store
 from tests.buckets import enter, guarded, new_bucket
@@ -195,3 +197,51 @@ def test_of_many_that_begin_at_once_one_has_the_lock(bucket: Any) -> None:
             done.wait(0.05)
         done.set()
         assert sum(each.result(60) for each in asked) == 1
+
+
+def test_an_upload_that_was_sent_twice_is_not_taken_for_another_scan(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As botocore does where the first answer was lost: what it tells then is that the object is there."""
+    put = lease._Lock._put
+
+    def twice(lock: Any, number: int, more: dict[str, Any], **condition: str) -> None:
+        put(lock, number, more, **condition)
+        if condition:
+            put(lock, number, more, **condition)
+
+    monkeypatch.setattr(lease._Lock, "_put", twice)
+    store = Store(f"s3://{bucket.name}/store")
+    for _ in range(2):
+        with store.lock("scan") as kept:
+            kept()
+
+
+def test_a_dead_owner_is_found_by_watching_where_the_server_tells_no_time(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_age", lambda found: -3600.0)  # nor where its machines' clocks differ
+    monkeypatch.setattr(lease, "_DEAD_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "_BEAT_SECONDS", 0.1)
+    bucket.put_object(Key="store/.scan.lock/00000004", Body=b'{"who": "somebody", "machine": "elsewhere", "process": 1}')
+    with Store(f"s3://{bucket.name}/store").lock("scan") as kept:
+        kept()
+
+
+def test_a_bucket_that_cannot_be_is_one_line() -> None:
+    with pytest.raises(StoreError, match=r"s3://a:b/store: cannot be written \(Parameter validation failed: Inv") as told:
+        lease.lease("s3://a:b/store", "a:b/store", "scan").__enter__()
+    assert "\n" not in str(told.value)
+
+
+def test_labels_are_not_added_by_who_lost_the_lock(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(f"s3://{bucket.name}/store")
+    scan(store, [f"s3://{bucket.name}/music/000.flac"])
+    track = store.read("tracks", ["track_id"])["track_id"][0].as_py()
+    read = store.read
+
+    def slowly(table: str, *words: Any) -> Any:
+        if table == "labels":  # while it reads, another has waited long enough, and begins
+            bucket.put_object(Key="store/.labels-add.lock/00000009", Body=b'{"who": "somebody"}')
+        return read(table, *words)
+
+    monkeypatch.setattr(store, "read", slowly)
+    with pytest.raises(StoreError, match="somebody has begun another labels-add"):
+        add(store, [Label("tag", "calm", "anna", "person", track_id=track)])
+    assert store.names("labels") == []

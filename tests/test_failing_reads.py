@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from extractors import prefetch
 from extractors.audio import AudioError, probe, read, stream
 from tests.sick_disk import SickDisk
 from tests.sounds import SUFFIXES, music, write
@@ -21,6 +22,8 @@ KINDS: dict[str, dict[str, str | float]] = {
     "floats.wav": {"subtype": "FLOAT"},
     "coded.wav": {"subtype": "IMA_ADPCM"},
     "core.caf": {},
+    "long.rf64": {},
+    "long.w64": {},
     "chunks.wav": {},
 }
 
@@ -73,9 +76,26 @@ def failing(disk: SickDisk, unlucky: range) -> Iterator[int]:
     return reads
 
 
+def window(path: str) -> bytes:
+    return read(path, 6000, 3000).tobytes()
+
+
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("ask", [probe, whole, lambda path: read(path, 6000, 3000).tobytes()], ids=["probe", "stream", "read"])
+@pytest.mark.parametrize("ask", [probe, whole, window])
 def test_a_read_that_fails_gives_the_same_or_an_error_of_its_storage(name: str, ask: Callable[[str], Any], disk: SickDisk) -> None:
+    try_all(name, ask, disk)
+
+
+@pytest.mark.parametrize("name", ["plain.flac", "plain.wav", "long.rf64"])
+@pytest.mark.parametrize("ask", [whole, window])
+def test_so_do_files_that_are_too_large_to_be_held(
+    name: str, ask: Callable[[str], Any], disk: SickDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "MOST", 8000)
+    try_all(name, ask, disk)
+
+
+def try_all(name: str, ask: Callable[[str], Any], disk: SickDisk) -> None:
     path, errors = str(disk.place / name), 0
     counted = failing(disk, range(0))
     right = ask(path)
@@ -92,3 +112,10 @@ def test_a_read_that_fails_gives_the_same_or_an_error_of_its_storage(name: str, 
     assert errors
     failing(disk, range(0))
     assert ask(path) == right
+
+
+def test_where_the_system_has_no_files_in_memory_a_temporary_one_serves(disk: SickDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(disk.place / name) for name in KINDS]
+    usual = [whole(name) for name in names]
+    monkeypatch.delattr(os, "memfd_create")
+    assert [whole(name) for name in names] == usual

@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from annotation import foreign
 from annotation.foreign import csv_rows
 from annotation.jams import read_jams
 from annotation.labels import read
+from annotation.task import Task
 from pipelines.campaigns.desk import open_desk
 from pipelines.catalog import scan
 from pipelines.cli import main
@@ -222,3 +224,21 @@ def test_a_manifests_uris_are_names_and_never_unpacked_further(tmp_path: Path) -
     except SourceError as error:
         one_line(error, "")
     assert not list((tmp_path / "store").glob("*/*.wav"))
+
+
+def test_ends_of_lines_of_another_system_make_no_other_screen(tmp_path: Path) -> None:
+    for ends in ("\n", "\r\n", "\r"):
+        (tmp_path / "screen.xml").write_bytes(ends.join(("<View>", "</View>", "")).encode())
+        assert foreign.text(tmp_path / "screen.xml") == "<View>\n</View>\n"
+
+
+def test_a_campaigns_own_tasks_may_be_larger_than_what_others_write(tmp_path: Path) -> None:
+    (tmp_path / "campaign.toml").write_text(
+        'name = "abc"\ntitle = "abc"\n[[questions]]\nname = "q"\nkind = "tag"\ntext = "q"\nchoices = ["a"]'
+    )
+    desk = open_desk(tmp_path / "campaign.toml", Store(tmp_path / "store"))
+    desk.remember([Task("e", "t", "c", 0.0, 1.0, "http://a/b.mp3")])
+    with open(desk.folder / "tasks.json", "ab") as file:
+        for _ in range(0, foreign.TEXT, 1 << 20):
+            file.write(b" " * (1 << 20))
+    assert [task.ext_id for task in desk.known()] == ["e"]

@@ -64,6 +64,10 @@ class Odd(BaseHTTPRequestHandler):
             status, body = int(way), b""
         elif way == "moved":
             status, body, headers = 302, b"", {"Location": "/nocors"}
+        elif way == "elsewhere":
+            status, body, headers = 302, b"", {"Location": f"http://localhost:{self.server.server_port}/wav?key=secret"}
+        elif way == "large":
+            body *= 40
         elif way == "strict" and query:  # a signature over the whole query breaks when the editor appends to it
             status, body = 403, b""
         if way not in ("nocors",):
@@ -129,6 +133,8 @@ def test_clips_of_a_store_behind_the_clip_server_pass(tmp_path: Path) -> None:
         ("nocors", "no Access-Control-Allow-Origin, so browsers keep the sound from http://localhost:8080; allow it"),
         ("other", "Access-Control-Allow-Origin is https://elsewhere.example"),
         ("moved", "no Access-Control-Allow-Origin"),
+        ("elsewhere", "it points to another host, localhost; set audio.base_url to where the clips are"),
+        ("large", "more than 4120576 bytes for 2 s of sound; "),
         ("login", "a web page (text/html) where sound should be"),
         ("401", "401 Unauthorized; no login reaches the editor's requests"),
         ("404", "404 Not Found; cut the clips again"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -241,3 +244,28 @@ def test_a_store_that_goes_away_at_the_worst_moment_leaves_no_folder_behind(tmp_
     disk.rename(place)
     store.publish("logmel", "a", ROWS, "v")
     assert store.names("logmel", "v") == ["a"]
+
+
+@contextlib.contextmanager
+def no_room() -> Iterator[None]:
+    """Whatever is written to a file fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_small_file_for_which_there_is_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    with no_room(), pytest.raises(StoreError, match="File too large; nothing was published"):
+        Store(tmp_path).put("runs/a.json", b"{}")
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_lock_for_which_there_is_no_room_is_one_line_and_free_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with no_room(), pytest.raises(StoreError, match=rf"{tmp_path}: cannot be written \(File too large\)"), store.lock("scan"):
+        pass
+    with store.lock("scan"):
+        pass

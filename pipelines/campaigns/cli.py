@@ -163,7 +163,8 @@ def _pull(options: argparse.Namespace, result: IO[str]) -> int:
 def _pulled(desk: Desk, studio: Studio, full: bool, machine: bool, result: IO[str]) -> None:
     from pipelines.campaigns.home import bring, note
 
-    desk.store.present()  # answers that are kept where its disk was mounted would be hidden when it comes back
+    if desk.store.local:
+        desk.store.present()  # answers that are kept where its disk was mounted would be hidden when it comes back
     pulled, new = bring(desk, studio, full)
     if pulled.full:
         note(desk)  # of all answers, which such a pull goes through anyway; the others are to be quick

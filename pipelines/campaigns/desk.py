@@ -125,7 +125,7 @@ class Desk:
     def _said(self, file: Path, shape: Any) -> Any:
         """What a file of ours says, None where there is none: stores come from others too."""
         try:
-            said = foreign.document(file)
+            said = foreign.document(file, foreign.OURS)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -26,6 +26,8 @@ SLACK = 0.05  # seconds by which a file may be longer or shorter than the catalo
 PLAYED = frozenset(("mp3", "flac", "wav", "vorbis", "opus", "aac"))
 _AT_ONCE = 8
 _TIMEOUT = 30.0  # seconds
+_DENSEST = 48_000 * 8 * 4  # bytes that a second of sound may take
+_HEAD = 1 << 20  # bytes beside the sound
 _SERVE = "serve the clips by earmark"
 
 
@@ -94,6 +96,10 @@ def preflight(
     return report
 
 
+class _Refused(Exception):
+    """What is not fetched: why, and what to do."""
+
+
 class _Trial:
     """One task's sound, asked for as the editor does."""
 
@@ -152,20 +158,35 @@ class _Trial:
         if not self.signed:
             again += ("&" if "?" in self.url else "?") + "lsref=1"
         try:
-            with httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers=headers, trust_env=False) as client:
+            hooks = {"response": [_stay]}
+            with httpx.Client(follow_redirects=True, timeout=_TIMEOUT, headers=headers, trust_env=False, event_hooks=hooks) as client:
                 with client.stream("GET", self.url, headers={"Range": "bytes=0-"}) as first:
                     if not self._answered(first, (200, 206)):
                         return
                     if first.status_code == 200 or not first.headers.get("content-range", "").startswith("bytes 0-"):
                         cause = "no Range: to seek, browsers fetch the whole file first"
                         self.warnings.append(Finding(f"task {self.task.ext_id}", cause, _SERVE, unsigned(self.task.audio)))
-                whole = client.get(again)
+                with client.stream("GET", again) as whole:
+                    if not self._answered(whole, (200,), " when lsref=1 is appended"):
+                        return
+                    content = self._content(whole)
+        except _Refused as refused:
+            self._fail(*refused.args)
+            return
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             self._fail(f"no answer ({unsigned(cause)})", "see that the server runs and that its address is right")
             return
-        if self._answered(whole, (200,), " when lsref=1 is appended"):
-            self._decode(whole.content)
+        self._decode(content)
+
+    def _content(self, answer: httpx.Response) -> bytes:
+        most, content = round(self.task.seconds * _DENSEST) + _HEAD, bytearray()
+        for part in answer.iter_bytes():
+            content += part
+            if len(content) > most:
+                cause = f"more than {most} bytes for {self.task.seconds:g} s of sound"
+                raise _Refused(cause, "see what is at this address, and cut the clip again: delete it from the store's clips, and apply")
+        return bytes(content)
 
     def _answered(self, answer: httpx.Response, good: Sequence[int], when: str = "") -> bool:
         status = answer.status_code
@@ -221,6 +242,12 @@ class _Trial:
             self._fail(cause, "regions would land elsewhere: scan the recording again and apply, or delete the clip's file and apply")
         if peak == 0:
             self.warnings.append(Finding(f"task {self.task.ext_id}", "silent throughout", "leave it out", unsigned(self.task.audio)))
+
+
+def _stay(answer: httpx.Response) -> None:
+    """Raises: _Refused where an answer points to another host: browsers do not tell that one for which page they ask, and it may be any."""
+    if answer.has_redirect_location and (host := answer.url.join(answer.headers["location"]).host) != answer.url.host:
+        raise _Refused(f"it points to another host, {host}", "set audio.base_url to where the clips are, and apply again")
 
 
 def _origin(url: str) -> str:

@@ -20,6 +20,7 @@ COLUMN = "queue"  # of a task's data; text, since PostgreSQL sorts it as such
 ORDER = f"tasks:data.{COLUMN}"
 TAB = {"title": "Next", "type": "list", "target": "tasks", "ordering": [ORDER], "filters": {"conjunction": "and", "items": []}}
 SEQUENCE = "Sequential sampling"  # in the order of the tab, then; the others draw by lot
+ROUNDS = 8  # without a loss; two are enough, unless somebody else works against them
 LOST = 10  # writes of which nobody knows what became, before it is given up
 
 
@@ -89,12 +90,15 @@ def push(
     Raises:
         Refused: the server does not take something. Away, StudioError: it gives no answers; give the same command again.
     """
-    changed = lost = 0
+    changed = lost = rounds = 0
     while True:
         todo = planned(studio, project, order, more)
         if not todo.changes:
             views = [number for number, view in sorted(studio.views(project).items()) if view.get("ordering") == [ORDER]]
             return Pushed(views[0], changed, todo.absent, lost)
+        rounds += 1
+        if rounds > ROUNDS:
+            raise StudioError(f"{studio.url}: still to do after {ROUNDS} rounds; is somebody else changing the order of project {project}?")
         try:
             if todo.sampling:
                 studio.update_project(project, sampling=SEQUENCE)
@@ -107,7 +111,7 @@ def push(
                 studio.update_task(task, **fields)
                 changed += 1
         except (Unknown, Gone) as error:
-            lost += 1
+            lost, rounds = lost + 1, 0
             if lost > LOST:
                 raise StudioError(f"{error}; {lost} calls were lost. Give the same command again: it goes on from here") from None
             time.sleep(studio.pause * 10)

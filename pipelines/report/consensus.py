@@ -126,7 +126,7 @@ def _worst(found: Any) -> list[dict[str, Any]]:
 def _places(folder: Path, keys: set[str]) -> dict[str, dict[str, Any]]:
     """Where clips lie in their recordings, as far as the campaign knows."""
     try:
-        tasks = foreign.document(folder / "tasks.json")
+        tasks = foreign.document(folder / "tasks.json", foreign.OURS)
         named = ((f"{each['clip_id']}/{each['view_id']}" if each.get("view_id") else each["clip_id"], each) for each in tasks)
         return {name: each for name, each in named if name in keys and all(math.isfinite(each[key]) for key in ("start", "seconds"))}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):

@@ -108,7 +108,7 @@ def build(store: Store, progress: Callable[[int, int], None] = lambda done, of: 
         StoreError: there are no fingerprints, the store cannot be written, or another process builds.
     """
     found = source(store)
-    with store.lock(TABLE):
+    with store.lock(TABLE) as kept:
         whole = whole_groups(store, found.variant)
         for name in store.names(TABLE, found.variant):
             if name[2:] not in whole:  # of an attempt that was killed
@@ -124,6 +124,7 @@ def build(store: Store, progress: Callable[[int, int], None] = lambda done, of: 
             waiting += heard
             size += sum(len(each.hashes) for each in heard)
             if size >= GROUP or len(waiting) >= 1 << TRACK_BITS - 1 or done == len(missing):
+                kept()
                 _write(store, found, shards, waiting)
                 shards, waiting, size = [], [], 0
                 progress(done, len(missing))

@@ -70,9 +70,10 @@ def invite(emails: Sequence[str], url: str, token: str, passwords: Path) -> list
 
 
 def _sign_up(lead: Session, url: str, email: str, password: str) -> None:
-    if not Session(url).submit(lead.get("/api/invite")["invite_url"], email=email, password=password) and email not in _members(lead):
+    page = lead.get("/api/invite", {"invite_url": str})["invite_url"]
+    if not Session(url).submit(page, email=email, password=password) and email not in _members(lead):
         raise SessionError(f"{url}: no account for {email}; Label Studio refused the address")
 
 
 def _members(lead: Session) -> set[str]:
-    return {str(user["email"]).lower() for user in lead.get("/api/users/")}
+    return {(user["email"] or "").lower() for user in lead.get("/api/users/", [{"email": (str, None)}])}

@@ -196,7 +196,7 @@ class Studio:
                 f"{self.url}: its database has an {email} with another password; copy 'admin' and 'token' from its first data folder"
             )
         admin.post("/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True})
-        write(self.data / "token", admin.get("/api/current-user/token")["token"])
+        write(self.data / "token", admin.get("/api/current-user/token", {"token": str})["token"])
 
 
 def serve(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import http.cookiejar
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
 from typing import Any, NoReturn
+
+from annotation.shape import unlike
 
 
 class SessionError(Exception):
@@ -35,17 +38,22 @@ class Session:
         self._cookies = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(secure_protocols=("http", "https")))
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._cookies), _NoRedirect)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, shape: Any = object) -> Any:
         """The JSON at a path.
 
+        Args:
+            shape: of it, as `annotation.shape.unlike` takes it.
         Raises:
-            SessionError: the server does not answer, or not with JSON.
+            SessionError: the server does not answer, or not with such JSON.
         """
         body = self._send("GET", path)[1]
         try:
-            return json.loads(body)
-        except ValueError as error:
+            said = json.loads(body)
+        except (ValueError, RecursionError) as error:
             raise SessionError(f"{self.url}{path}: an answer that is not JSON; is this Label Studio?") from error
+        if wrong := unlike(said, shape):
+            raise SessionError(f"{self.url}{path}: {wrong}; is this Label Studio, in a version that earmark knows?")
+        return said
 
     def post(self, path: str, content: dict[str, Any]) -> None:
         """Send JSON."""
@@ -78,7 +86,7 @@ class Session:
             if error.code == 302:
                 return 302, b""
             self._refuse(error, path)
-        except (urllib.error.URLError, OSError) as error:
+        except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
             raise SessionError(f"{self.url}: no answer ({getattr(error, 'reason', error)})") from error
 
     def _refuse(self, error: urllib.error.HTTPError, path: str) -> NoReturn:
