@@ -44,8 +44,14 @@ class _Harmless:
 
     @property
     def rich_proxied_file(self) -> IO[str]:
-        """Where bars are drawn (rich asks for it): they are made of control characters, and of no words but ours."""
-        return self._stream
+        """Where bars are drawn (rich asks for it): they are made of control characters, and of no words but ours.
+
+        While one is drawn, rich's own stream lies between two of these: only what lies below all of them is the terminal.
+        """
+        below = self._stream
+        while (next_below := getattr(below, "rich_proxied_file", None)) is not None:
+            below = next_below
+        return below
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -34,6 +34,16 @@ from pipelines.harmless import harmless_streams
 with harmless_streams():
     raise KeyError(type("", (), {"__repr__": lambda self: sys.argv[1]})())
 """
+BARRED = """
+import sys
+from pipelines.harmless import harmless_streams
+from pipelines.progress import bar
+with harmless_streams(), bar("scanning", "files") as advance:
+    advance(1, 2)
+    print(sys.argv[1], file=sys.stderr)
+    advance(2, 2)
+print("done")
+"""
 OBEYED = [*(chr(code) for code in (*range(9), *range(11, 32), *range(127, 160))), *"\u2028\u2029\u202a\u202e\u2066\u2069"]
 
 
@@ -73,10 +83,10 @@ def test_names_in_results_errors_and_traces_reach_a_terminal_spelled_out(tmp_pat
         assert not [code for code in OBEYED if code in each.replace("\r\n", "\n")], each
 
 
-def _on_a_terminal(program: str, *arguments: str) -> str:
-    """What a program writes to a terminal, as the terminal gets it; progress bars are rich's, and left out."""
+def _on_a_terminal(program: str, *arguments: str, kind: str = "dumb") -> str:
+    """What a program writes to a terminal, as the terminal gets it; a dumb one gets no progress bars."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "dumb"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": kind}
     with subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=theirs, stderr=theirs, env=environment, cwd=ROOT) as child:
         os.close(theirs)
         said = b""
@@ -88,6 +98,19 @@ def _on_a_terminal(program: str, *arguments: str) -> str:
         child.wait()
     os.close(ours)
     return said.decode("utf-8", "surrogateescape")
+
+
+def test_bars_are_drawn_on_a_terminal_and_what_is_printed_meanwhile_is_spelled_out(tmp_path: Path) -> None:
+    said = _on_a_terminal(BARRED, ATTACKS[1], kind="xterm")
+    assert "scanning" in said
+    assert "\x1b[?25l" in said  # the cursor is hidden while a bar is drawn
+    assert "\\x1b]52;c;cm0gLXJmIH4=\\x07" in said
+    assert ATTACKS[1] not in said
+    assert said.rstrip().endswith("done")
+    tones(tmp_path / "music", 2)
+    said = _on_a_terminal(COMMAND, "scan", str(tmp_path / "music"), "--store", str(tmp_path / "store"), kind="xterm")
+    assert "2 new tracks" in said
+    assert "\\x1b" not in said
 
 
 def test_what_is_printed_while_a_bar_is_drawn_is_spelled_out_and_streams_come_back(capsys: pytest.CaptureFixture[str]) -> None:
