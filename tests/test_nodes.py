@@ -71,12 +71,12 @@ def folder(undisturbed: Path, tmp_path: Path) -> Path:
 class Going:
     """A run in the background."""
 
-    def __init__(self, folder: Path, address: str, device: str = "cpu") -> None:
-        self.folder, self.address, self.device = folder, address, device
+    def __init__(self, folder: Path, address: str, device: str = "cpu", window: int = 0) -> None:
+        self.folder, self.address, self.device, self.window = folder, address, device, window
         self._pool = ThreadPoolExecutor(1)
 
     def _run(self) -> Summary:
-        self.engine = RayCluster(self.address, device=self.device)
+        self.engine = RayCluster(self.address, device=self.device, window=self.window)
         return run(Store(self.folder / "store"), ONCE, self.engine)
 
     def __enter__(self) -> Future[Summary]:
@@ -192,10 +192,25 @@ def test_a_machine_without_the_store_is_named_and_left_out(
     assert not seen(folder, "hear", bare)
 
 
-def test_where_no_machine_has_the_store_each_shard_fails_and_says_so(machines: Nodes, folder: Path) -> None:
+@pytest.mark.parametrize("window", [0, 1])  # all shards at once, or each when the one before has told that the machine is left out
+def test_where_no_machine_has_the_store_each_shard_fails_and_says_so(window: int, machines: Nodes, folder: Path) -> None:
     (bare,) = machines.have((1, 0))
     (folder / f"no store on {bare}").touch()
+    with Going(folder, machines.address, window=window) as summary:
+        failed = summary.result().failed
+    assert len(failed) == SHARDS
+    assert all("not there on machine" in message for message in failed.values())
+
+
+def test_shards_that_wait_for_the_last_good_machine_end_when_it_is_taken_away(
+    machines: Nodes, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bare = machines.have((1, 0), (1, 0))
+    for sign in (f"no hear on {good}", f"no store on {bare}"):
+        (folder / sign).touch()
     with Going(folder, machines.address) as summary:
+        until(lambda: bool(seen(folder, "hear", good)) and "left out for now" in caplog.text, summary)
+        machines.kill(good)
         failed = summary.result().failed
     assert len(failed) == SHARDS
     assert all("not there on machine" in message for message in failed.values())

@@ -94,6 +94,7 @@ class RayCluster:
             for ref in done:
                 flight = live.pop(ref)
                 yield flight.unit, self._machines.end(ref, flight)[0]
+            self._take_back(live, queue)
             yield from _overdue(live)
 
     def _fed(self, queue: deque[Unit]) -> Iterator[tuple[Unit, Outcome | Elsewhere]]:
@@ -144,6 +145,7 @@ class RayCluster:
                     if not isinstance(cause, exceptions.RayActorError) and not isinstance(outcome, Failed):
                         idle.append((actor, node))
                     yield flight.unit, outcome
+            self._take_back(decoding, queue)
             yield from _overdue(decoding)
             for ref, (flight, actor, _) in list(consuming.items()):
                 if flight.late():
@@ -152,8 +154,16 @@ class RayCluster:
                     yield flight.unit, flight.hung()
 
     def _send(self, task: Any, unit: Unit, live: dict[Any, Flight]) -> None:
-        flight = Flight(unit)
+        flight = Flight(unit, barred=self._machines.barred())
         live[task.options(**self._machines.options()).remote(unit, flight.mark)] = flight
+
+    def _take_back(self, live: dict[Any, Flight], queue: deque[Unit]) -> None:
+        """Put back into the queue what waits for other machines than one that is left out no longer, or is now the last."""
+        for ref, flight in list(live.items()):
+            if flight.barred - self._machines.barred() and flight.waits():
+                ray.cancel(ref)
+                live.pop(ref)
+                queue.append(flight.unit)
 
     def _most(self) -> int:
         """Shards in flight."""

@@ -50,7 +50,7 @@ class Flight:
     """A unit on its way.
 
     mark: under which its worker leaves word. since: by the monotonic clock, when it was sent or last looked after.
-    decoded: by the clock of the day, when its sound was there; 0 is not yet.
+    decoded: by the clock of the day, when its sound was there; 0 is not yet. barred: machines that it may not run on.
     """
 
     unit: Unit
@@ -58,6 +58,11 @@ class Flight:
     since: float = field(default_factory=time.monotonic)
     decoded: float = 0.0
     begun: bool = False
+    barred: frozenset[str] = frozenset()
+
+    def waits(self) -> bool:
+        """Whether it has not begun."""
+        return not _noted(self.mark)
 
     def late(self) -> bool:
         """Whether it has been at work for too long. It may wait for a machine, or for other people's work, as long as it must."""
@@ -131,8 +136,13 @@ class Machines:
             _log.warning("no machine of the cluster has a CPU for shards just now; they wait for one")
 
     def options(self) -> dict[str, Any]:
-        """Where tasks may run: anywhere, but not where the store is not to be seen."""
-        return {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(self._astray))})"}} if self._astray else {}
+        """Where tasks may run: on all machines but those that are left out."""
+        barred = self.barred()
+        return {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(barred))})"}} if barred else {}
+
+    def barred(self) -> frozenset[str]:
+        """Machines that are left out, as they do not see the store; none where no other is left: what runs there says so itself."""
+        return frozenset(self._astray) if self.cores else frozenset()
 
     def end(self, ref: Any, flight: Flight, node: str = "") -> tuple[Outcome | Elsewhere, BaseException | None]:
         """How a unit ended, and the error if there was one. node: of the actor that had it."""
