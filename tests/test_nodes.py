@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import ray
 
 from pipelines.engines import ray_cluster
 from pipelines.engines.engine import Lost
@@ -82,9 +83,11 @@ class Going:
     def __enter__(self) -> Future[Summary]:
         return self._pool.submit(self._run)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: object, *_: object) -> None:
         for sign in self.folder.glob("no *"):
             sign.unlink()
+        if failed:  # a run that hangs would keep all other tests waiting
+            ray.shutdown()
         self._pool.shutdown()
 
 
